@@ -1,0 +1,240 @@
+"""The typed client for programs: connect, ask, take typed replies. Blocking, one request at a time.
+
+    with connect(root="/srv/pyflow") as client:
+        run = client.start("nightly-backup", params={"day": "mon"})
+        print(client.wait(run.run).state)
+
+Of the daemon's code it uses the types of `protocol` and `errors` only. It renders nothing.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+from collections.abc import Iterator
+from typing import Any, Self, TypeVar
+
+import msgspec
+
+from pyflowctl import thin
+from pyflowd.errors import Forbidden, NotFound, PyflowError, Refused, Unavailable, UsageError
+from pyflowd.protocol import (
+    FRAME_MAX,
+    Alive,
+    CancelRun,
+    Done,
+    Failure,
+    GetHealth,
+    GetHost,
+    GetRun,
+    GetVersion,
+    HealthView,
+    Hello,
+    HostView,
+    ListRuns,
+    ListWorkflows,
+    LogClose,
+    LogOpen,
+    PauseWorkflow,
+    Reply,
+    Request,
+    RerunRun,
+    RunPage,
+    RunView,
+    StartRun,
+    TaskPage,
+    TaskView,
+    VersionView,
+    WatchRun,
+    WorkflowPage,
+    WorkflowView,
+    frame,
+)
+
+_ERRORS = {error.code: error for error in (UsageError, NotFound, Unavailable, Forbidden, Refused)}
+_ANCILLARY_BYTES = 4096
+T = TypeVar("T")
+# msgspec decodes a union of structs as maps, or one of structs as arrays, not both: the first byte tells which it is.
+_reply_decoder: msgspec.msgpack.Decoder[Reply | Done | Failure] = msgspec.msgpack.Decoder(Reply | Done | Failure)
+_signal_decoder: msgspec.msgpack.Decoder[Alive | LogOpen | LogClose] = msgspec.msgpack.Decoder(
+    Alive | LogOpen | LogClose
+)
+
+
+class OpenLog(msgspec.Struct, frozen=True):
+    """Output of one attempt, as two open files; whoever takes it closes them. The index: `pyflowd.keeper.logindex`."""
+
+    log: LogOpen
+    log_fd: int
+    index_fd: int
+
+
+Answer = Reply | OpenLog | LogClose
+
+
+def connect(*, root: str | None = None, socket: str | None = None, timeout_s: float = thin.TIMEOUT_S) -> Client:
+    """A client of the daemon at `socket`, or below `root`, or of the one that `pyflowctl` would use.
+
+    Raises Unavailable or Forbidden. `timeout_s`: longest silence; the daemon says every few seconds that it lives.
+    """
+    named = {"--root": root, "--socket": socket}
+    path, remedy = thin.socket_path({option: value for option, value in named.items() if value})
+    try:
+        return Client(thin.connect(path, remedy, timeout_s), timeout_s)
+    except thin.ClientError as error:
+        raise (Forbidden if error.exit_status == Forbidden.exit_status else Unavailable)(str(error)) from None
+
+
+class Client:
+    """One connection. Close it, or use it in `with`."""
+
+    def __init__(self, connection: _socket.socket, timeout_s: float) -> None:
+        self._connection = connection
+        self._buffer = bytearray()
+        self._descriptors: list[int] = []
+        self._answering = False
+        connection.settimeout(timeout_s)
+        self._send(frame(Hello()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+        for fd in self._descriptors:
+            os.close(fd)
+        self._descriptors = []
+
+    def ask(self, request: Request) -> Iterator[Answer]:
+        """The replies to one request, as they come; the iterator is to be used up before the next request.
+
+        Raises the PyflowError that the daemon answers, or Unavailable.
+        """
+        if self._answering:
+            raise RuntimeError("the answer to the request before has not been used up")
+        self._send(frame(request))
+        self._answering = True
+        return self._answers()
+
+    def _answers(self) -> Iterator[Answer]:
+        while True:
+            answer = self._next()
+            match answer:
+                case Done():
+                    self._answering = False
+                    return
+                case Failure():
+                    self._answering = False
+                    raise _ERRORS.get(answer.code, PyflowError)(answer.message)
+                case Alive():
+                    continue
+                case LogOpen():
+                    if len(self._descriptors) < 2:
+                        raise Unavailable("the daemon opened a log without its files; is the limit of open files low?")
+                    yield OpenLog(answer, self._descriptors.pop(0), self._descriptors.pop(0))
+                case _:
+                    yield answer
+
+    # ---- Simple questions ----
+
+    def host(self) -> HostView:
+        return self._one(GetHost(), HostView)
+
+    def version(self) -> VersionView:
+        return self._one(GetVersion(), VersionView)
+
+    def health(self) -> HealthView:
+        return self._one(GetHealth(), HealthView)
+
+    def workflows(self) -> list[WorkflowView]:
+        pages = self.ask(ListWorkflows())
+        return [view for page in pages if isinstance(page, WorkflowPage) for view in page.workflows]
+
+    def runs(self, request: ListRuns | None = None) -> list[RunView]:
+        """Runs, newest first."""
+        pages = self.ask(request or ListRuns())
+        return [view for page in pages if isinstance(page, RunPage) for view in page.runs]
+
+    def run(self, of: int | str) -> tuple[RunView, list[TaskView]]:
+        """A run, or the newest run of a workflow, with its tasks."""
+        found: RunView | None = None
+        tasks: list[TaskView] = []
+        for answer in self.ask(GetRun(of=str(of))):
+            if isinstance(answer, RunView):
+                found = answer
+            elif isinstance(answer, TaskPage):
+                tasks += answer.tasks
+        return _present(found), tasks
+
+    def start(self, workflow: str, *, params: dict[str, Any] | None = None, key: str = "") -> RunView:
+        """Record a run; it exists when this returns."""
+        return self._one(StartRun(workflow=workflow, params=params or {}, key=key), RunView)
+
+    def rerun(self, run: int, *, failed_only: bool = False) -> RunView:
+        return self._one(RerunRun(run=run, failed_only=failed_only), RunView)
+
+    def cancel(self, run: int) -> RunView:
+        return self._one(CancelRun(run=run), RunView)
+
+    def wait(self, run: int) -> RunView:
+        """The run when it has ended."""
+        last: RunView | None = None
+        for answer in self.ask(WatchRun(run=run)):
+            if isinstance(answer, RunView):
+                last = answer
+        return _present(last)
+
+    def pause(self, workflow: str, *, paused: bool = True) -> WorkflowView:
+        return self._one(PauseWorkflow(workflow=workflow, paused=paused), WorkflowPage).workflows[0]
+
+    def _one(self, request: Request, kind: type[T]) -> T:
+        found = [answer for answer in self.ask(request) if isinstance(answer, kind)]
+        return _present(found[0] if found else None)
+
+    # ---- Frames ----
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._connection.sendall(data)
+        except (OSError, TimeoutError) as error:
+            raise Unavailable(f"the daemon took no request: {error}; see: systemctl status pyflowd") from None
+
+    def _next(self) -> Reply | Done | Failure | Alive | LogOpen | LogClose:
+        body = self._body()
+        is_array = 0x90 <= body[0] <= 0x9F or body[0] in (0xDC, 0xDD)
+        try:
+            return _signal_decoder.decode(body) if is_array else _reply_decoder.decode(body)
+        except msgspec.MsgspecError as error:
+            raise Unavailable(f"the answer cannot be read: {error}; are daemon and client of one version?") from None
+
+    def _body(self) -> bytes:
+        while True:
+            size = int.from_bytes(self._buffer[:4], "big")
+            if len(self._buffer) >= 4 and not 0 < size <= FRAME_MAX:
+                raise Unavailable("the answer is no frame of this protocol; is it pyflowd that listens there?")
+            if len(self._buffer) >= 4 + size > 4:
+                body = bytes(self._buffer[4 : 4 + size])
+                del self._buffer[: 4 + size]
+                return body
+            self._buffer += self._received()
+
+    def _received(self) -> bytes:
+        try:
+            data, ancillary, _, _ = self._connection.recvmsg(1 << 18, _ANCILLARY_BYTES, _socket.MSG_CMSG_CLOEXEC)
+        except TimeoutError:
+            raise Unavailable("the daemon has said nothing for too long; see: systemctl status pyflowd") from None
+        except OSError as error:
+            raise Unavailable(f"the connection to the daemon broke: {error}") from None
+        self._descriptors += thin.descriptors(ancillary)
+        if not data:
+            raise Unavailable("the daemon closed the connection before it had answered")
+        return data
+
+
+def _present(found: T | None) -> T:
+    if found is None:
+        raise Unavailable("the daemon's answer lacks what was asked for; are daemon and client of one version?")
+    return found

@@ -1,0 +1,86 @@
+"""Candidates for the shells' completion: commands, options, values, and names that the daemon knows.
+
+`pyflowctl __complete -- WORDS...`: the words after the program's name, the last one as far as it was typed. One
+candidate a line, a tab, a few words about it. Whatever goes wrong gives no candidates: completion must not disturb.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pyflowctl.client import Client, connect
+from pyflowd.errors import PyflowError
+from pyflowd.grammar import BY_NAME, COMMANDS, GLOBAL_OPTIONS, SHELLS, CommandSpec, Option
+from pyflowd.protocol import ListRuns
+
+_TIMEOUT_S = 2.0
+Candidate = tuple[str, str]
+
+
+def candidates(words: list[str]) -> list[Candidate]:
+    """What the last word may become."""
+    *before, current = words or [""]
+    return [found for found in _possible(before, current) if found[0].startswith(current)]
+
+
+def _possible(before: list[str], current: str) -> Iterator[Candidate]:
+    spec, arguments, values, pending = _read(before)
+    if pending is not None:
+        yield from ((choice, "") for choice in pending.choices)
+        yield from _names(pending.kind, arguments, values)
+    elif current.startswith("-"):
+        for option in (*(spec.options if spec else ()), *GLOBAL_OPTIONS):
+            yield from ((name, option.help) for name in option.names if name.startswith("--"))
+    elif spec is None:
+        yield from ((command.name, command.summary) for command in COMMANDS)
+    elif spec.arguments and (len(arguments) < len(spec.arguments) or spec.arguments[-1].many):
+        yield from _names(spec.arguments[min(len(arguments), len(spec.arguments) - 1)].kind, arguments, values)
+
+
+def _read(before: list[str]) -> tuple[CommandSpec | None, list[str], dict[str, str], Option | None]:
+    """The command, its arguments, values of options so far, and the option whose value comes next."""
+    spec: CommandSpec | None = None
+    arguments: list[str] = []
+    values: dict[str, str] = {}
+    pending: Option | None = None
+    for word in before:
+        options = {
+            name: option for option in (*(spec.options if spec else ()), *GLOBAL_OPTIONS) for name in option.names
+        }
+        if pending is not None:
+            values["--" + pending.key] = word
+            pending = None
+        elif word in options:
+            pending = options[word] if options[word].value else None
+        elif word.startswith("-"):
+            name, _, value = word.partition("=")
+            values[name] = value
+        elif spec is None:
+            spec = BY_NAME.get(word)
+        else:
+            arguments.append(word)
+    return spec, arguments, values, pending
+
+
+def _names(kinds: str, arguments: list[str], values: dict[str, str]) -> Iterator[Candidate]:
+    wanted = kinds.split("|")
+    if "command" in wanted:
+        yield from ((command.name, command.summary) for command in COMMANDS)
+    if "shell" in wanted:
+        yield from ((shell, "") for shell in SHELLS)
+    if not {"workflow", "run", "task"} & set(wanted):
+        return
+    try:
+        with connect(root=values.get("--root"), socket=values.get("--socket"), timeout_s=_TIMEOUT_S) as client:
+            yield from _known(client, wanted, arguments)
+    except PyflowError:
+        return
+
+
+def _known(client: Client, wanted: list[str], arguments: list[str]) -> Iterator[Candidate]:
+    if "workflow" in wanted:
+        yield from ((view.workflow, view.description or view.state) for view in client.workflows())
+    if "run" in wanted:
+        yield from ((str(view.run), f"{view.workflow} {view.state}") for view in client.runs(ListRuns(limit=50)))
+    if "task" in wanted and arguments:
+        yield from ((task.task, task.state) for task in client.run(arguments[0])[1])

@@ -1,0 +1,28 @@
+"""Check the workflow files that a command line names, without a daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyflowctl import thin
+from pyflowd.filenames import SUFFIXES
+from pyflowd.lint import check
+from pyflowd.model import Problem
+
+
+def check_files(paths: Iterable[str]) -> list[Problem]:
+    """All problems of all files, in their order; a file that cannot be read is a problem as well."""
+    return [problem for path in paths for problem in _check_file(path)]
+
+
+def _check_file(path: str) -> list[Problem]:
+    name = path.rpartition("/")[2]
+    suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
+    if not suffix:
+        message = "not the name of a definition: end it in .yaml, .yml or .json"
+        return [Problem(file=path, code="name", message=message)]
+    try:
+        data = thin.read_file(path)
+    except thin.ClientError as error:
+        return [Problem(file=path, code="unreadable", message=str(error).removeprefix(f"{path}: "))]
+    return check(path, data, stem=name.removesuffix(suffix), is_json=suffix == ".json")[1]

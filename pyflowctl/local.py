@@ -1,0 +1,160 @@
+"""Commands that need no daemon, or more than a daemon: help, lint, next --cron, completion, version, doctor.
+
+Imported on demand, and each command imports what it alone needs, so that none pays for another.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pyflowctl import thin
+from pyflowd import commandline, grammar
+from pyflowd.commandline import Words
+from pyflowd.errors import PyflowError, UsageError
+from pyflowd.layout import Style, page
+
+
+def run(argv: list[str]) -> int:
+    """Run a command of this module; the exit status."""
+    try:
+        return _run(argv)
+    except PyflowError as error:
+        return thin.tell(thin.ClientError(str(error), error.exit_status))
+
+
+def check(argv: list[str], files: dict[str, bytes]) -> None:
+    """Raise ClientError where the command line itself is wrong."""
+    try:
+        commandline.parse(argv, now_us=0, zone=style({}).zone, files=files)
+    except UsageError as error:
+        raise thin.ClientError(str(error), error.exit_status) from None
+
+
+def style(values: dict[str, str]) -> Style:
+    """What standard output is like, as the thin client would tell the daemon."""
+    terminal = os.isatty(1)
+    return Style(
+        width=thin.terminal_width(),
+        colour=thin.wants_colour(values.get("colour", "auto"), terminal),
+        timezone=thin.timezone_name() or "UTC",
+        now_us=time.time_ns() // 1000,
+        terminal=terminal,
+    )
+
+
+def _run(argv: list[str]) -> int:
+    if argv[:2] == ["__complete", "--"]:
+        from pyflowctl.complete import candidates
+
+        return _print("".join(f"{name}\t{about}\n" for name, about in candidates(argv[2:])))
+    if not argv:
+        return _print(grammar.short_help())
+    if any(word in ("-h", "--help") for word in argv):
+        return _help(next((word for word in argv if word in grammar.BY_NAME), None))
+    words = commandline.split(argv)
+    match words.command:
+        case "help":
+            return _help(words.argument(0))
+        case "completion":
+            return _completion(words.arguments[0])
+        case "lint":
+            return _lint(words)
+        case "next":
+            return _next(words)
+        case "version":
+            return _version(words)
+        case "doctor":
+            from pyflowctl.doctor import doctor
+
+            return doctor(words, _style_of(words))
+        case _:
+            raise UsageError(f"{words.command} needs a daemon")
+
+
+def _print(text: str | bytes) -> int:
+    thin.write(1, text.encode("utf-8", "backslashreplace") if isinstance(text, str) else text)
+    return 0
+
+
+def _style_of(words: Words) -> Style:
+    return style({"colour": words.value("colour") or "auto"})
+
+
+def _help(command: str | None) -> int:
+    if command is None:
+        return _print(grammar.full_help())
+    if command not in grammar.BY_NAME:
+        commandline.split([command])  # tells the nearest word
+    return _print(grammar.command_help(grammar.BY_NAME[command]))
+
+
+def _completion(shell: str) -> int:
+    if shell not in grammar.SHELLS:
+        raise UsageError(f'there is no completion for "{shell}"; there is for: {", ".join(grammar.SHELLS)}')
+    folder = os.path.join(os.path.dirname(__file__), "completions")
+    with open(os.path.join(folder, f"pyflowctl.{shell}"), "rb") as file:
+        return _print(file.read())
+
+
+def _version(words: Words) -> int:
+    from pyflowctl.client import connect
+    from pyflowd import render_host, render_json
+    from pyflowd.version import VERSION
+
+    daemon = None
+    said = ""
+    try:
+        with connect(root=words.value("root"), socket=words.value("socket")) as client:
+            daemon = client.version()
+    except PyflowError as error:
+        said = str(error)
+    if words.value("output") == "json":
+        about = {"daemon": None} if daemon is None else render_json.version(daemon)
+        return _print(render_json.encode({"client": VERSION, **about}) + b"\n")
+    lines = [said] if daemon is None else render_host.version(daemon)
+    return _print(page([f"pyflowctl {VERSION}", *lines]))
+
+
+# ---- Definitions and cron expressions -------------------------------------------------------------------------------
+
+
+def _lint(words: Words) -> int:
+    from pyflowctl.linting import check_files
+    from pyflowd import render_host, render_json
+
+    problems = check_files(words.arguments)
+    if words.value("output") == "json":
+        _print(render_json.encode([render_json.problem(problem) for problem in problems]) + b"\n")
+    else:
+        _print(page(render_host.lint(len(words.arguments), problems, _style_of(words))))
+    return 1 if any(problem.severity == "error" for problem in problems) else 0
+
+
+def _next(words: Words) -> int:
+    from pyflowd import cron, render_host, render_json, schedule, zones
+    from pyflowd.layout import iso
+    from pyflowd.model import Dst
+
+    commandline.parse(list(_next_argv(words)), now_us=0, zone=Style().zone)
+    seen = _style_of(words)
+    expression = words.value("cron") or ""
+    try:
+        zone = zones.zone(words.value("timezone") or seen.timezone)
+        parsed = cron.parse(expression)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    shown = Style(width=seen.width, colour=seen.colour, timezone=zone.name, now_us=seen.now_us, terminal=seen.terminal)
+    since = words.value("from")
+    from_us = commandline.instant_us(since, "--from", now_us=seen.now_us, zone=shown.zone) if since else seen.now_us
+    count = int(words.value("limit") or 10)
+    found = schedule.upcoming_cron(expression, zone.name, from_us, count, Dst(words.value("dst") or "debian"))
+    if words.value("output") == "json":
+        return _print(render_json.encode([{"scheduled_at": iso(at_us, shown)} for at_us in found]) + b"\n")
+    return _print(page(render_host.cron_slots(cron.describe(parsed), found, shown)))
+
+
+def _next_argv(words: Words) -> list[str]:
+    """The command line again, for the checks that the daemon would make."""
+    count = words.value("limit")
+    return ["next", "--cron", words.value("cron") or "", *(["-n", count] if count else []), *words.arguments]

@@ -1,0 +1,43 @@
+"""The command line of `pyflowd`: where its root is, and how it ends."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+
+from pyflowd import daemon, paths
+from pyflowd.errors import PyflowError
+from pyflowd.version import VERSION
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pyflowd",
+        description="The PyFlow daemon: watches workflow files, schedules and runs them, remembers everything.",
+        epilog="It stays in the foreground and logs to standard error. Stopping it ends no task. See pyflowd(8).",
+    )
+    parser.add_argument("--root", metavar="DIR", help="keep everything below DIR (also: PYFLOW_ROOT)")
+    parser.add_argument("--system", action="store_true", help="be the system instance, also when not started by root")
+    parser.add_argument(
+        "--no-keeper",
+        action="store_true",
+        help="do not start pyflow-keeper: a service manager does (implied by --system)",
+    )
+    parser.add_argument("--verbose", action="store_true", help="log details")
+    parser.add_argument("--version", action="version", version=f"pyflowd {VERSION}")
+    return parser
+
+
+def main() -> int:
+    """Entry point; the exit status is 0 after a clean stop, else that of the error."""
+    options = _parser().parse_args()
+    where = paths.find(options.root, dict(os.environ), os.geteuid(), system=options.system)
+    gc.freeze()  # what is imported lives as long as we do
+    try:
+        daemon.run(where, spawn_keeper=not (options.no_keeper or options.system), verbose=options.verbose)
+    except PyflowError as error:
+        print(f"pyflowd: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0

@@ -1,0 +1,356 @@
+"""The command line's grammar at work: argv to a request and how its answer is to be shown.
+
+The daemon parses what the thin client sends; the client parses what needs no daemon. A hand-written walk over the
+table in `grammar`: argparse takes 14 ms to build this many commands, exits and prints by itself, and cannot take
+`logs 42 -n 5 dump`. It reads no clock and no file, never prints and never exits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, tzinfo
+
+from msgspec import Struct
+
+from pyflowd import protocol
+from pyflowd.clock import from_us, to_us
+from pyflowd.errors import UsageError, nearest
+from pyflowd.grammar import BY_NAME, COMMANDS, GLOBAL_OPTIONS, LATER, CommandSpec, Option
+from pyflowd.model import is_name
+from pyflowd.units import duration_s
+
+COUNT_MAX = 1_000_000
+_RUN_MAX = (1 << 63) - 1
+_FILE_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+class Words(Struct, frozen=True, kw_only=True):
+    """A command line taken apart; values are still text."""
+
+    command: str
+    arguments: tuple[str, ...] = ()
+    values: Mapping[str, tuple[str, ...]] = {}
+    """Option key to its values; a switch that was given has none."""
+
+    def has(self, key: str) -> bool:
+        return key in self.values
+
+    def value(self, key: str) -> str | None:
+        given = self.values.get(key)
+        return given[-1] if given else None
+
+    def argument(self, number: int) -> str | None:
+        return self.arguments[number] if number < len(self.arguments) else None
+
+
+class LogOptions(Struct, frozen=True, kw_only=True):
+    """How the client shows output: the fields of the same names of protocol.LogOpen."""
+
+    raw: bool = False
+    as_json: bool = False
+    tail: int | None = None
+    since_us: int | None = None
+
+
+class Invocation(Struct, frozen=True, kw_only=True):
+    """What was asked for. `request` is None for commands that run in the client."""
+
+    command: str
+    request: protocol.Request | None
+    output: str = "table"
+    wait: bool = False
+    """The answer ends with the run, and its exit status is that of the run."""
+    follow: bool = False
+    """With `run` and `rerun`: show output as it comes; implies `wait`."""
+    log: LogOptions = LogOptions()
+    words: Words
+
+
+def parse(argv: list[str], *, now_us: int, zone: tzinfo, files: Mapping[str, bytes] | None = None) -> Invocation:
+    """The invocation of `argv`; times without a zone are in `zone`. Raises UsageError with one line."""
+    words = split(argv)
+    output = words.value("output") or "table"
+    follow = words.has("follow") and words.command in ("run", "rerun")
+    log = LogOptions(
+        raw=words.has("raw"),
+        as_json=output == "json",
+        tail=_count(words, "lines", least=0),
+        since_us=_since_us(words, now_us, zone) if words.command == "logs" else None,
+    )
+    if log.raw and log.as_json:
+        raise UsageError("--raw gives bytes and -o json gives JSON: leave one of them out")
+    return Invocation(
+        command=words.command,
+        request=_request(words, now_us, zone, files or {}),
+        output=output,
+        wait=words.has("wait") or follow,
+        follow=follow,
+        log=log,
+        words=words,
+    )
+
+
+# ---- Text to words --------------------------------------------------------------------------------------------------
+
+
+def split(argv: list[str]) -> Words:
+    """The command, its arguments and its options; global options may stand before or after the command."""
+    spec = _command(argv)
+    options = {name: option for option in (*spec.options, *GLOBAL_OPTIONS) for name in option.names}
+    arguments: list[str] = []
+    values: dict[str, tuple[str, ...]] = {}
+    rest = iter(argv)
+    for word in rest:
+        if word == "--":
+            arguments += rest
+        elif word.startswith("-") and word != "-":
+            option, text = _option(spec, options, word)
+            if option.value:
+                text = next(rest, None) if text is None else text
+                _check_value(option, word, text)
+                values[option.key] = (*values.get(option.key, ()), text or "")
+            elif text is not None:
+                raise UsageError(f"{option.names[-1]} takes no value; leave out ={text}")
+            else:
+                values[option.key] = ()
+        else:
+            arguments.append(word)
+    arguments.remove(spec.name)
+    _check_arguments(spec, arguments)
+    _check_options(spec, values)
+    return Words(command=spec.name, arguments=tuple(arguments), values=values)
+
+
+def _command(argv: list[str]) -> CommandSpec:
+    """The command that `argv` names: its first word that is neither an option nor the value of a global one."""
+    valued = {name for option in GLOBAL_OPTIONS if option.value for name in option.names}
+    rest = iter(argv)
+    for word in rest:
+        if word in valued:
+            next(rest, None)
+        elif not word.startswith("-"):
+            if word in BY_NAME:
+                return BY_NAME[word]
+            if word in LATER:
+                raise UsageError(f'"{word}" is not in this version yet; `pyflowctl help` names what is')
+            known = nearest(word, [spec.name for spec in COMMANDS])
+            raise UsageError(f'there is no command "{word}"{known}; `pyflowctl help` names all')
+    raise UsageError("no command is given; `pyflowctl help` names all")
+
+
+def _option(spec: CommandSpec, options: dict[str, Option], word: str) -> tuple[Option, str | None]:
+    """The option that `word` names, and the value joined to it (`--key=K`, `-n5`), None where there is none."""
+    if word in options:
+        return options[word], None
+    name, equals, text = word.partition("=")
+    if word.startswith("--") and equals and name in options:
+        return options[name], text
+    if not word.startswith("--") and word[:2] in options and options[word[:2]].value:
+        return options[word[:2]], word[2:]
+    close = nearest(name, list(options))
+    raise UsageError(f"{spec.name} has no option {name}{close}; see: pyflowctl help {spec.name}")
+
+
+def _check_value(option: Option, word: str, text: str | None) -> None:
+    if text is None:
+        raise UsageError(f"{word} needs a value: {word} {option.value}")
+    if option.choices and text not in option.choices:
+        known = nearest(text, option.choices)
+        raise UsageError(f'{option.names[-1]}: "{text}" is none of {", ".join(option.choices)}{known}')
+
+
+def _check_arguments(spec: CommandSpec, given: list[str]) -> None:
+    required = sum(argument.required for argument in spec.arguments)
+    if len(given) < required:
+        missing = spec.arguments[len(given)].name
+        raise UsageError(f"{spec.name} needs {missing}; usage: {spec.usage}")
+    many = bool(spec.arguments) and spec.arguments[-1].many
+    if len(given) > len(spec.arguments) and not many:
+        raise UsageError(f'{spec.name}: "{given[len(spec.arguments)]}" is too much; usage: {spec.usage}')
+
+
+def _check_options(spec: CommandSpec, values: Mapping[str, tuple[str, ...]]) -> None:
+    if "root" in values and "socket" in values:
+        raise UsageError("--root and --socket both name a daemon: leave one of them out")
+    for group in spec.exclusive:
+        if all(key in values for key in group):
+            raise UsageError(f"{spec.name}: {' and '.join('--' + key for key in group)} do not go together")
+    for option in (*spec.options, *GLOBAL_OPTIONS):
+        if len(values.get(option.key, ())) > 1 and not option.repeat:
+            raise UsageError(f"{option.names[-1]} is given twice; leave one of them out")
+
+
+# ---- Words to a request ---------------------------------------------------------------------------------------------
+
+
+def _request(words: Words, now_us: int, zone: tzinfo, files: Mapping[str, bytes]) -> protocol.Request | None:
+    match words.command:
+        case "status":
+            of = words.argument(0)
+            return protocol.GetHost() if of is None else protocol.GetRun(of=_run_or_workflow(of))
+        case "list":
+            return protocol.ListWorkflows()
+        case "run":
+            return _start(words, files)
+        case "logs":
+            return protocol.GetLogs(
+                of=_run_or_workflow(words.arguments[0]),
+                task=_optional_name(words.argument(1), "task"),
+                follow=words.has("follow"),
+                all_attempts=words.has("all-attempts"),
+            )
+        case "history":
+            return protocol.ListRuns(
+                workflow=_optional_name(words.argument(0), "workflow"),
+                state=words.value("state"),
+                since_us=_since_us(words, now_us, zone),
+                limit=_count(words, "limit") or 20,
+            )
+        case "cancel":
+            return protocol.CancelRun(run=_run(words.arguments[0]))
+        case "rerun":
+            return protocol.RerunRun(
+                run=_run(words.arguments[0]),
+                failed_only=words.has("failed"),
+                from_task=_optional_name(words.value("from"), "task"),
+                latest=words.has("latest"),
+            )
+        case "pause" | "resume":
+            name = _name(words.arguments[0], "workflow")
+            return protocol.PauseWorkflow(workflow=name, paused=words.command == "pause")
+        case "show":
+            return protocol.ShowWorkflow(workflow=_name(words.arguments[0], "workflow"))
+        case "graph":
+            return protocol.GetGraph(of=_run_or_workflow(words.arguments[0]))
+        case _:
+            return _more_requests(words, now_us, zone)
+
+
+def _more_requests(words: Words, now_us: int, zone: tzinfo) -> protocol.Request | None:
+    match words.command:
+        case "next":
+            return _next(words)
+        case "slots":
+            return protocol.ListSlots(
+                workflow=_optional_name(words.argument(0), "workflow"),
+                since_us=_since_us(words, now_us, zone),
+                limit=_count(words, "limit"),
+            )
+        case "events":
+            run = words.value("run")
+            return protocol.ListEvents(
+                run=None if run is None else _run(run),
+                limit=_count(words, "limit") or 50,
+                follow=words.has("follow"),
+            )
+        case "reload":
+            return protocol.Reload()
+        case "doctor":
+            return protocol.GetHealth()
+        case "version":
+            return protocol.GetVersion()
+        case _:
+            return None  # help, lint, completion: the client's own
+
+
+def _start(words: Words, files: Mapping[str, bytes]) -> protocol.Request:
+    what = words.arguments[0]
+    params = _params(words.values.get("param", ()))
+    key = words.value("key") or ""
+    dry_run = words.has("dry-run")
+    if not is_file(what):
+        name = _name(what, "workflow")
+        return protocol.StartRun(workflow=name, params=params, params_are_text=True, key=key, dry_run=dry_run)
+    if what not in files:
+        raise UsageError(f"{what}: the client did not send this file; are daemon and client of one version?")
+    return protocol.StartRun(file=what, data=files[what], params=params, params_are_text=True, key=key, dry_run=dry_run)
+
+
+def _next(words: Words) -> protocol.Request | None:
+    if words.has("cron"):
+        if words.arguments:
+            raise UsageError("next takes a workflow or --cron, not both")
+        return None  # the client's own
+    for key in ("timezone", "from", "dst"):
+        if words.has(key):
+            raise UsageError(f"next: --{key} goes with --cron only")
+    workflow = _optional_name(words.argument(0), "workflow")
+    return protocol.ListNext(workflow=workflow, limit=_count(words, "limit") or 10)
+
+
+# ---- Single values --------------------------------------------------------------------------------------------------
+
+
+def is_file(word: str) -> bool:
+    """Whether `run WORD` means a file, not an installed workflow."""
+    return "/" in word or word.endswith(_FILE_SUFFIXES)
+
+
+def _is_run(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and 0 < int(text[:20]) <= _RUN_MAX
+
+
+def _run(text: str) -> int:
+    if not _is_run(text):
+        raise UsageError(f'"{text}" is not a run; runs are numbers, as `pyflowctl history` shows them')
+    return int(text)
+
+
+def _name(text: str, what: str) -> str:
+    if not is_name(text):
+        raise UsageError(f'"{text}" cannot be the name of a {what}: letters, digits, _ . - only, 63 at most')
+    return text
+
+
+def _optional_name(text: str | None, what: str) -> str | None:
+    return None if text is None else _name(text, what)
+
+
+def _run_or_workflow(text: str) -> str:
+    if not is_name(text):
+        raise UsageError(f'"{text}" is neither a run (a number) nor the name of a workflow')
+    return text
+
+
+def _params(pairs: tuple[str, ...]) -> dict[str, str]:
+    params: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f'-p "{pair}": write NAME=VALUE, such as -p version=1.4.2')
+        if name in params:
+            raise UsageError(f'-p: "{name}" is given twice; leave one of them out')
+        params[name] = value
+    return params
+
+
+def _count(words: Words, key: str, *, least: int = 1) -> int | None:
+    text = words.value(key)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 9 and least <= int(text) <= COUNT_MAX):
+        raise UsageError(f'--{key}: "{text}" is not a number from {least} to {COUNT_MAX}')
+    return int(text)
+
+
+def _since_us(words: Words, now_us: int, zone: tzinfo) -> int | None:
+    text = words.value("since")
+    return None if text is None else instant_us(text, "--since", now_us=now_us, zone=zone)
+
+
+def instant_us(text: str, option: str, *, now_us: int, zone: tzinfo) -> int:
+    """The instant that a person wrote: a duration ago, a date, a time of today, or both, with or without offset."""
+    try:
+        return now_us - int(duration_s(text) * 1_000_000)
+    except ValueError:
+        pass
+    today = from_us(now_us).astimezone(zone).date().isoformat()
+    for written in (text, f"{today}T{text}"):
+        try:
+            at = datetime.fromisoformat(written)
+            return to_us((at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC))
+        except (ValueError, OverflowError):
+            continue
+    raise UsageError(
+        f'{option}: "{text}" is no time; write 2h, 2026-02-28, 03:00, "2026-02-28 03:00" or 2026-02-28T03:00:00+01:00'
+    )

@@ -1,0 +1,138 @@
+"""Command lines of the thin client: parse, hand to the same `handle` that typed clients use, render its replies.
+
+What is printed cannot differ from what a program is told, since both come from the same replies. Parsing and handling
+happen at once (they may change something); rendering happens as the answer is pulled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from pyflowd import commandline, render
+from pyflowd.clock import Clock
+from pyflowd.commandline import Invocation
+from pyflowd.control import Answer, Frame, Wait
+from pyflowd.errors import PyflowError, Unavailable, UsageError
+from pyflowd.handlers import EXIT_OF_RUN, Attached, Replies
+from pyflowd.layout import Style, zone_of
+from pyflowd.model import RunState
+from pyflowd.peer import Peer
+from pyflowd.protocol import (
+    VERSION,
+    Command,
+    Done,
+    Finish,
+    GetLogs,
+    GetRun,
+    LogClose,
+    LogOpen,
+    Print,
+    Request,
+    RunView,
+    WatchRun,
+    frame,
+)
+
+PRINT_MAX = 256 << 10
+"""Bytes of one Print; longer text is several."""
+
+
+class Console:
+    """Answers Command frames. `handle` is what `control` gives typed requests to, too."""
+
+    def __init__(self, handle: Callable[[Request, Peer], Replies], clock: Clock, timezone: str) -> None:
+        self._handle = handle
+        self._clock = clock
+        self._timezone = timezone
+
+    def answer(self, command: Command, peer: Peer) -> Answer:
+        """Act now; what is to be printed comes as the answer is pulled."""
+        style = Style(
+            width=command.width,
+            colour=command.colour,
+            timezone=command.timezone or self._timezone,
+            now_us=self._clock.wall_us(),
+            terminal=command.terminal,
+        )
+        try:
+            invocation = self._parse(command, style)
+            assert invocation.request is not None
+            replies = self._handle(invocation.request, peer)
+        except PyflowError as error:
+            return iter(_failed(error))
+        if invocation.wait:
+            replies = self._to_the_end(invocation, replies, peer)
+        return _shown(invocation, style, replies)
+
+    def _parse(self, command: Command, style: Style) -> Invocation:
+        if command.version > VERSION:
+            raise Unavailable(
+                f"this daemon speaks protocol {VERSION}, the client {command.version}; restart pyflowd after an upgrade"
+            )
+        zone = zone_of(style.timezone)
+        invocation = commandline.parse(command.argv, now_us=style.now_us, zone=zone, files=command.files)
+        if invocation.request is None:
+            raise UsageError(f'"{invocation.command}" is the client\'s own command')
+        return invocation
+
+    def _to_the_end(self, invocation: Invocation, replies: Replies, peer: Peer) -> Replies:
+        """A run was recorded: go on with its output, its progress, and at last its tasks."""
+        run = 0
+        for reply in replies:
+            yield reply
+            if isinstance(reply, RunView):
+                run = reply.run
+        if invocation.follow:
+            yield from self._handle(GetLogs(of=str(run), follow=True), peer)
+        view: RunView | None = None
+        for reply in self._handle(WatchRun(run=run), peer):
+            if isinstance(reply, RunView):
+                view = reply
+            if not isinstance(reply, Done):
+                yield reply
+        yield from self._handle(GetRun(of=str(run)), peer)
+        assert view is not None
+        yield Done(exit_status=EXIT_OF_RUN[RunState(view.state)])
+
+
+def _shown(invocation: Invocation, style: Style, replies: Replies) -> Answer:
+    """Replies as frames for the thin client; what fails on the way ends the answer with its line."""
+    renderer = render.renderer(invocation, style)
+    exit_status = 0
+    try:
+        for reply in replies:
+            match reply:
+                case Wait():
+                    yield reply
+                case Attached():
+                    yield Frame(frame(_with_options(reply.reply, invocation)), reply.descriptors)
+                case LogClose():
+                    yield Frame(frame(reply))
+                case Done():
+                    exit_status = reply.exit_status
+                case _:
+                    yield from _printed(renderer.feed(reply))
+        yield from _printed(renderer.end())
+    except PyflowError as error:
+        yield from _failed(error)
+        return
+    yield Frame(frame(Finish(exit_status)))
+
+
+def _with_options(opened: LogOpen, invocation: Invocation) -> LogOpen:
+    options = invocation.log
+    return msgspec.structs.replace(
+        opened, raw=options.raw, as_json=options.as_json, tail=options.tail, since_us=options.since_us
+    )
+
+
+def _printed(pieces: Iterator[bytes]) -> Iterator[Frame]:
+    for piece in pieces:
+        for at in range(0, len(piece), PRINT_MAX):
+            yield Frame(frame(Print(1, piece[at : at + PRINT_MAX])))
+
+
+def _failed(error: PyflowError) -> list[Frame]:
+    return [Frame(frame(Print(2, render.error_line(error)))), Frame(frame(Finish(error.exit_status)))]

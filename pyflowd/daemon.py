@@ -1,0 +1,194 @@
+"""Builds the parts of the daemon, starts them in order, stops them in reverse. The only module that knows everybody."""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import signal
+import socket
+import stat
+
+from pyflowd import journal, launch, peer, settings, zones
+from pyflowd.clock import US, SystemClock
+from pyflowd.console import Console
+from pyflowd.control import Answers, Control
+from pyflowd.crashpoints import arm
+from pyflowd.definitions import Definitions
+from pyflowd.dispatcher import Dispatcher
+from pyflowd.errors import Refused, Unavailable
+from pyflowd.events import DaemonStarted, DaemonStopped
+from pyflowd.handlers import Handlers, framed
+from pyflowd.health import Health
+from pyflowd.keeperlink import KeeperLink
+from pyflowd.loader import Loader
+from pyflowd.paths import Paths
+from pyflowd.retention import Janitor, Retirement
+from pyflowd.runs import Runs
+from pyflowd.sampler import Sampler
+from pyflowd.store.store import Store
+from pyflowd.systemd import listeners, notify
+from pyflowd.tasklogs import TaskLogs
+from pyflowd.timers import Timers
+from pyflowd.version import VERSION
+from pyflowd.watcher import Watcher
+from pyflowd.workflows import Workflows
+
+RETENTION_EVERY_US = 600 * US
+
+log = logging.getLogger("pyflowd.daemon")
+
+
+class Daemon:
+    """One instance, from its paths to its end."""
+
+    def __init__(self, paths: Paths, *, spawn_keeper: bool) -> None:
+        os.umask(0o027)
+        self.paths = paths
+        self.settings = settings.load(paths.settings)
+        _make_folders(paths)
+        clock = SystemClock()
+        self.clock = clock
+        self.timers = Timers()
+        self.selector = selectors.DefaultSelector()
+        self.health = Health(paths.label, clock.wall_us())
+        self.store = Store(paths.state)
+        self.logs = TaskLogs(paths.log)
+        self.runs = Runs(self.store, clock, self.timers, self.settings.max_tasks)
+        zone = zones.zone(self.settings.timezone) if self.settings.timezone else zones.host_zone()
+        self.workflows = Workflows(self.store, self.runs, self.store.instance, zone)
+        self.definitions = Definitions(
+            self.workflows, Loader(paths.workflows, clock), Watcher(paths.workflows, clock), self.timers, self.selector
+        )
+        self.sampler = Sampler(self.runs, self.settings.sample_interval_s)
+        self.janitor = Janitor(self.logs)
+        self.retirement = Retirement(self.runs, self.workflows, self.logs, self.janitor, self.settings.retention)
+        handlers = Handlers(
+            self.store, self.runs, self.workflows, self.definitions, self.logs, self.sampler, self.health
+        )
+        console = Console(handlers.handle, clock, zone.name)
+        known = peer.roles(os.geteuid(), self.settings.group_operate, self.settings.group_read)
+        self.control = Control(
+            listeners() or listen(paths.socket), self.selector, self.timers, clock, known,
+            Answers(request=framed(handlers.handle), command=console.answer),
+        )  # fmt: skip
+        self.link = KeeperLink(paths.keeper, paths.label, spawn=spawn_keeper)
+        self.dispatcher = Dispatcher(
+            store=self.store, runs=self.runs, workflows=self.workflows, link=self.link, control=self.control,
+            logs=self.logs, timers=self.timers, clock=clock, selector=self.selector, settings=self.settings,
+            host=launch.read_host(dict(os.environ)), health=self.health,
+        )  # fmt: skip
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; tasks go on after that."""
+        self._catch_signals()
+        self._start()
+        notify("READY=1")
+        log.info("pyflowd %s serves %s", VERSION, self.paths.label, extra={"action": "started"})
+        try:
+            self.dispatcher.run()
+        finally:
+            notify("STOPPING=1")
+            self._stop()
+
+    def _start(self) -> None:
+        now_us = self.clock.wall_us()
+        if not self.store.take_ballast():
+            self.dispatcher.disk_is_full(f"{self.paths.state}: no space left on the device; free some")
+        rebooted = self.store.meta("boot_id")
+        self.workflows.restore(now_us)
+        self.dispatcher.start()
+        self.runs.batch.host_event(DaemonStarted(now_us, VERSION, self.dispatcher.boot_id))
+        if rebooted != self.dispatcher.boot_id:
+            self.workflows.fire_reboot()
+        self.definitions.start()
+        self._every(RETENTION_EVERY_US, self.retirement.begin)
+        self._every(round(self.settings.sample_interval_s * US), self._sample)
+        self.control.start()
+
+    def _every(self, period_us: int, call: object) -> None:
+        assert callable(call)
+
+        def again() -> None:
+            call()
+            self.timers.at(self.clock.mono_us() + period_us, again)
+
+        self.timers.at(self.clock.mono_us() + period_us, again)
+
+    def _sample(self) -> None:
+        if self.runs.active:
+            self.sampler.take()
+
+    def _stop(self) -> None:
+        """In reverse; what is in the store stays true whether or not this comes to its end."""
+        self.definitions.stop()
+        self.janitor.stop()
+        self.runs.batch.host_event(DaemonStopped(self.clock.wall_us()))
+        self.dispatcher.finish()
+        self.control.stop()
+        self.dispatcher.close()
+        self.store.close()
+        log.info("pyflowd has stopped; running tasks go on", extra={"action": "stopped"})
+
+    def _catch_signals(self) -> None:
+        """Signals only write a byte that wakes the loop; what they mean is decided there."""
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            end.setblocking(False)
+        self._wake = ours, theirs
+        signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+        self.selector.register(ours, selectors.EVENT_READ, self._signalled)
+
+    def _signalled(self, _: int) -> None:
+        for number in self._wake[0].recv(64):
+            if number in (signal.SIGTERM, signal.SIGINT):
+                self.dispatcher.stop()
+            elif number == signal.SIGHUP:
+                self.definitions.rescan()
+
+
+def _make_folders(paths: Paths) -> None:
+    """Create what is missing, for our eyes only where it holds state."""
+    try:
+        os.makedirs(paths.workflows, mode=0o755, exist_ok=True)
+        for folder in (paths.state, paths.log, paths.keeper):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        os.makedirs(os.path.dirname(paths.socket), mode=0o755, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(
+            f"{error.filename}: {error.strerror}; run pyflowd as the user who owns it, or choose --root DIR"
+        ) from error
+
+
+def listen(path: str) -> socket.socket:
+    """A listening control socket at `path`, however deep its folder is (the kernel takes 107 bytes of a path).
+
+    Any account may connect; what it is answered depends on who it is (`peer`).
+    """
+    folder, name = os.path.split(path)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        near = f"/proc/self/fd/{handle}"
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            if not stat.S_ISSOCK(os.stat(name, dir_fd=handle, follow_symlinks=False).st_mode):
+                raise Refused(f"{path}: there is something that is no socket; take it away")
+        except FileNotFoundError:
+            pass
+        aside = f".{name}.{os.getpid()}"
+        listener.bind(f"{near}/{aside}")
+        os.chmod(f"{near}/{aside}", 0o666)  # noqa: S103  (who may ask what is decided by the peer's identity)
+        listener.listen(256)
+        os.rename(aside, name, src_dir_fd=handle, dst_dir_fd=handle)
+    finally:
+        os.close(handle)
+    return listener
+
+
+def run(paths: Paths, *, spawn_keeper: bool, verbose: bool) -> None:
+    """Be the daemon; returns after a clean stop. Raises PyflowError where it cannot start."""
+    journal.start(verbose=verbose)
+    arm(dict(os.environ))
+    Daemon(paths, spawn_keeper=spawn_keeper).run()

@@ -1,0 +1,222 @@
+"""The workflows folder at work: scans become loads, loads become definitions in force, problems are kept and told.
+
+Joins watcher, loader and catalog; each of them knows nothing of the others. What changes goes to `workflows` and into
+the turn's batch.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+from collections.abc import Callable
+from itertools import count
+
+import msgspec
+
+from pyflowd.catalog import Catalog, Change, Installed, Noted, Reload, Removed, Row
+from pyflowd.filenames import split_name
+from pyflowd.loader import Loader
+from pyflowd.loader_frames import Loaded, Rejected, Result, Signature
+from pyflowd.model import Problem, Severity
+from pyflowd.protocol import RunView, WorkflowView
+from pyflowd.settling import HOLD_US, FolderGone, Plan, Scan, plan
+from pyflowd.timers import Timer, Timers
+from pyflowd.watcher import Watcher
+from pyflowd.workflows import Workflows
+
+log = logging.getLogger("pyflowd.definitions")
+_encode = msgspec.msgpack.encode
+_signature = msgspec.msgpack.Decoder(Signature)
+_problems = msgspec.msgpack.Decoder(tuple[Problem, ...])
+
+Checked = Callable[[Loaded | Rejected], None]
+
+
+class Definitions:
+    """What is in the folder, and what of it is in force."""
+
+    def __init__(
+        self, workflows: Workflows, loader: Loader, watcher: Watcher, timers: Timers, selector: selectors.BaseSelector
+    ) -> None:
+        self.workflows = workflows
+        self.loader = loader
+        self.watcher = watcher
+        self.timers = timers
+        self.selector = selector
+        self.clock = workflows.clock
+        self.catalog = Catalog()
+        self.scans = 0
+        """Scans of the folder that were taken in."""
+        self.held = ""
+        """Why vanished files are still in force (rule D6); empty: none are."""
+        self._last: Scan | FolderGone | None = None
+        self._held_since_us: int | None = None
+        self._hold_timer: Timer | None = None
+        self._loader_timer: Timer | None = None
+        self._texts: dict[str, Checked] = {}
+        self._tokens = count(1)
+
+    def start(self) -> None:
+        """Open the books as they were, then look at the folder."""
+        self.catalog = Catalog(_row(*row) for row in self.workflows.store.rows("files"))
+        self.selector.register(self.loader, selectors.EVENT_READ, self._loaded)
+        self.selector.register(self.watcher, selectors.EVENT_READ, self._scanned)
+        self.watcher.start(self.catalog.known)
+
+    def stop(self) -> None:
+        """Safe twice and before `start`."""
+        self.watcher.stop()
+        self.loader.stop()
+
+    def rescan(self) -> None:
+        self.watcher.rescan()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something that was seen is still being read."""
+        return self.loader.busy
+
+    def check_text(self, label: str, data: bytes, then: Checked) -> None:
+        """Have a text from a client read by the child; `then` is called in a later turn with the result."""
+        token = f"text-{next(self._tokens)}"
+        self._texts[token] = then
+        stem, is_json = split_name(label.rsplit("/", 1)[-1])
+        self.loader.submit_text(token, label, data, stem=stem, is_json=is_json)
+        self._arm()
+
+    # ---- What is told
+
+    def problems(self) -> list[Problem]:
+        """Errors of every file, and why files of the folder are not read."""
+        found = [problem for row in self.catalog.rows for problem in row.problems]
+        if isinstance(self._last, Scan):
+            found += self._last.problems
+        if isinstance(self._last, FolderGone) or self.held:
+            found.append(Problem(file="the folder", code="held", message=self.held))
+        return [problem for problem in found if problem.severity is Severity.ERROR]
+
+    def view(self, name: str, last: RunView | None) -> WorkflowView:
+        """One workflow in force; raises NotFound."""
+        entry = self.workflows.find(name)
+        row = self.catalog.holder(name)
+        return self.workflows.view(entry, list(row.problems) if row else [], last)
+
+    def views(self, last: dict[str, RunView]) -> list[WorkflowView]:
+        """All workflows in force, and the files that have never had a good text, by name."""
+        found = [self.view(name, last.get(name)) for name in self.workflows.entries]
+        for row in self.catalog.rows:
+            if row.name is None and row.problems:
+                stem, _ = split_name(row.file)
+                problems = list(row.problems)
+                found.append(WorkflowView(workflow=stem, state="broken", file=row.file, problems=problems))
+        return sorted(found, key=lambda view: view.workflow)
+
+    # ---- Scans
+
+    def _scanned(self, _: int) -> None:
+        for found in self.watcher.receive():
+            self._last = found
+        self._look()
+
+    def _look(self) -> None:
+        """Act on the newest scan; once more when a hold is over."""
+        if self._last is None:
+            return
+        self.scans += 1
+        self.workflows.topics.add("workflows")
+        step = plan(self.catalog.known, self._last, self._held_since_us, self.clock.mono_us())
+        self._hold(step)
+        for file in step.gone:
+            self._apply(self.catalog.remove(file))
+            self.workflows.runs.batch.add("file_remove", file)
+        if isinstance(self._last, Scan):
+            for file in step.changed:
+                self.catalog.asked(file, self._last.entries[file])
+        self.loader.submit(step.changed)
+        self._arm()
+
+    def _hold(self, step: Plan) -> None:
+        self._held_since_us = step.held_since_us
+        if self._hold_timer:
+            self._hold_timer.cancel()
+            self._hold_timer = None
+        if step.held_since_us is None:
+            self.held = ""
+            return
+        if not self.held:
+            why = self._last.reason if isinstance(self._last, FolderGone) else "many files are gone at once"
+            self.held = f"{why}; taken for an unmounted folder, what was in force stays for a minute"
+            log.warning("%s", self.held, extra={"action": "folder_held"})
+        self._hold_timer = self.timers.at(step.held_since_us + HOLD_US, self._look)
+
+    # ---- Loads
+
+    def _loaded(self, _: int) -> None:
+        self._take(self.loader.receive())
+
+    def _take(self, results: list[Result]) -> None:
+        for result in results:
+            token = result.token if isinstance(result, (Loaded, Rejected)) else ""
+            if token:
+                self._texts.pop(token)(result)  # type: ignore[arg-type]  # a token is of these two only
+            else:
+                self._apply(self.catalog.apply(result))
+        self.workflows.topics.add("workflows")
+        self._arm()
+
+    def _arm(self) -> None:
+        """Be called when the child has had its time."""
+        if self._loader_timer:
+            self._loader_timer.cancel()
+        due_us = self.loader.next_deadline()
+        if due_us is not None:
+            self._loader_timer = self.timers.at(
+                due_us, lambda: self._take(self.loader.on_deadline(self.clock.mono_us()))
+            )
+
+    def _apply(self, changes: list[Change]) -> None:
+        for change in changes:
+            match change:
+                case Installed(loaded=loaded):
+                    self.workflows.put(loaded.name, loaded.file, loaded.digest, loaded.text, loaded.compiled)
+                    log.info("%s is in force, from %s", loaded.name, loaded.file, extra={"action": "definition_loaded"})
+                    self._keep(self.catalog.row(loaded.file))
+                case Removed(name=name):
+                    self.workflows.remove(name)
+                    log.info("%s: its file is gone", name, extra={"action": "definition_removed"})
+                case Noted(row=row):
+                    self._note(row)
+                case Reload(file=file):
+                    self.loader.submit([file])
+
+    def _note(self, row: Row) -> None:
+        """Problems of a text that is not in force are an event and a line of the log."""
+        for problem in row.problems:
+            if problem.severity is Severity.ERROR:
+                stem, _ = split_name(row.file)
+                self.workflows.refused(row.name or stem, problem)
+                log.warning("refused: %s", problem, extra={"action": "definition_refused"})
+                break
+        if row.name is not None:
+            self.workflows.moved(row.name, row.file)
+        self._keep(row)
+
+    def _keep(self, row: Row | None) -> None:
+        if row is not None:
+            signature = None if row.signature is None else _encode(row.signature)
+            self.workflows.runs.batch.add(
+                "file", row.file, signature, row.name, row.digest, _encode(row.problems), row.claimed
+            )
+
+
+def _row(
+    file: str, signature: bytes | None, name: str | None, digest: str | None, problems: bytes, claimed: str | None
+) -> Row:
+    return Row(
+        file=file,
+        name=name,
+        digest=digest,
+        signature=None if signature is None else _signature.decode(signature),
+        problems=_problems.decode(problems),
+        claimed=claimed,
+    )

@@ -1,0 +1,335 @@
+"""The one loop: wait for an event or a deadline, decide, commit, act.
+
+Everything that happens arrives through one selector or one heap of timers, in one thread. A turn takes all that is
+waiting, lets the parts decide in memory, commits what they changed in one durable transaction, and only then carries
+out the effects and answers those who asked. A crash between commit and effect is repaired by `recovery`.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import selectors
+from typing import assert_never
+
+from pyflowd import engine, launch, recovery
+from pyflowd.clock import US, Clock, ClockWatch
+from pyflowd.control import Control
+from pyflowd.crashpoints import crashpoint
+from pyflowd.errors import Refused, Unavailable
+from pyflowd.health import Health
+from pyflowd.keeperlink import Ended, Gone, KeeperLink, Refusal, Running
+from pyflowd.model import StartFailure
+from pyflowd.runs import Acknowledge, Launch, LiveRun, Runs, Stop
+from pyflowd.settings import Settings
+from pyflowd.store.store import NoSpace, Store
+from pyflowd.tasklogs import TaskLogs
+from pyflowd.timers import Timers
+from pyflowd.workflows import Workflows
+
+WAIT_MAX_US = 60 * US
+KEEPER_RETRY_US = US // 2
+SPACE_RETRY_US = US
+SPACE_MIN_BYTES = 8 << 20
+"""Less than this free on the state folder's file system counts as full, before SQLite finds out."""
+LEAST_LOG_BYTES = 64 << 10
+"""What an attempt may always write, even where its run has used up its quota."""
+
+log = logging.getLogger("pyflowd.dispatcher")
+
+
+class Dispatcher:
+    """Owns the turn. The parts are given; nothing here outlives `run`."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        runs: Runs,
+        workflows: Workflows,
+        link: KeeperLink,
+        control: Control,
+        logs: TaskLogs,
+        timers: Timers,
+        clock: Clock,
+        selector: selectors.BaseSelector,
+        settings: Settings,
+        host: launch.Host,
+        health: Health,
+    ) -> None:
+        self.store = store
+        self.runs = runs
+        self.workflows = workflows
+        self.link = link
+        self.control = control
+        self.logs = logs
+        self.timers = timers
+        self.clock = clock
+        self.selector = selector
+        self.settings = settings
+        self.host = host
+        self.health = health
+        self.epoch = ""
+        """The keeper's life that we are connected to; empty: none."""
+        self.boot_id = ""
+        self.stopping = False
+        self._clock_watch = ClockWatch()
+        self._writing = False
+        self._link_descriptor = -1
+
+    # ---- Life
+
+    def start(self) -> None:
+        """Rebuild, connect to the keeper, match every live attempt, commit that."""
+        self.runs.rebuild(self.workflows.compiled)
+        self.selector.register(self._clock_watch, selectors.EVENT_READ, self._clock_was_set)
+        known_boot = self.store.meta("boot_id")
+        self._connect(timeout_s=10.0, known_boot=known_boot)
+        self.runs.batch.add("meta", "boot_id", self.boot_id)
+        self.workflows.admit_all()
+        self._finish_turn()
+
+    def run(self) -> None:
+        """Turn until told to stop."""
+        while not self.stopping:
+            self.turn()
+
+    def stop(self) -> None:
+        """End the loop after this turn; from a signal's callback."""
+        self.stopping = True
+
+    def finish(self) -> None:
+        """A last turn for what was begun; nothing new is waited for."""
+        self._finish_turn()
+
+    def close(self) -> None:
+        """Let go of the keeper; safe twice."""
+        if self.epoch:
+            self.selector.unregister(self._link_descriptor)
+            self.epoch = ""
+            self.link.goodbye()
+        self.link.close()
+        self._clock_watch.close()
+
+    # ---- One turn
+
+    def turn(self) -> None:
+        for key, mask in self.selector.select(self._timeout_s()):
+            key.data(mask)
+        self.timers.fire(self.clock.mono_us())
+        self._finish_turn()
+
+    def _timeout_s(self) -> float:
+        """Until the next deadline of either clock; the wall clock's is watched by a timer that notices a step."""
+        now_us = self.clock.mono_us()
+        due_us = self.timers.next_due_us()
+        wait_us = WAIT_MAX_US if due_us is None else max(0, due_us - now_us)
+        if self.workflows.has_work():
+            wait_us = 0
+        self._clock_watch.arm(self.workflows.next_due_us())
+        return min(wait_us, WAIT_MAX_US) / US
+
+    def _finish_turn(self) -> None:
+        """Decide what is due, give out places, commit, act, answer."""
+        full = self.health.has("disk")
+        if not full:
+            self.workflows.tick()
+        self.workflows.after_runs(self.runs.ended)
+        self.runs.ended = []
+        if self.epoch and not full:
+            self.runs.fill(self.epoch)
+        if not self._commit():
+            return
+        self._act()
+        self._tell()
+
+    # ---- Commit
+
+    def _commit(self) -> bool:
+        """Make the turn durable. False: the disk is full, and nothing may be done or said until it is (rule I9)."""
+        batch = self.runs.batch
+        if not batch.writes:
+            return True
+        crashpoint("before_commit")
+        try:
+            self.store.commit(batch)
+        except NoSpace as error:
+            if not self.store.release_ballast():
+                self.disk_is_full(str(error))
+                return False
+            try:
+                self.store.commit(batch)
+            except NoSpace:
+                self.disk_is_full(str(error))
+                return False
+            self.disk_is_full(str(error))
+        crashpoint("after_commit")
+        self.runs.batch = self.store.batch()
+        return True
+
+    def disk_is_full(self, why: str) -> None:
+        if not self.health.has("disk"):
+            log.error("%s; new work waits, ends of running tasks are kept", why, extra={"action": "disk_full"})
+            self.health.note("disk", why, "error")
+            self.timers.at(self.clock.mono_us() + SPACE_RETRY_US, self._look_for_space)
+
+    def _look_for_space(self) -> None:
+        """Recovery by itself: when there is room for the ballast again, and some more."""
+        stat = os.statvfs(self.store.folder)
+        if stat.f_bavail * stat.f_frsize > SPACE_MIN_BYTES and self.store.take_ballast():
+            log.info("there is space again", extra={"action": "disk_recovered"})
+            self.health.note("disk", "")
+        else:
+            self.timers.at(self.clock.mono_us() + SPACE_RETRY_US, self._look_for_space)
+
+    # ---- Act
+
+    def _act(self) -> None:
+        actions, self.runs.actions = self.runs.actions, []
+        if not self.epoch:
+            return  # when the keeper is back, `recovery` finds what there is to do
+        for action in actions:
+            match action:
+                case Acknowledge():
+                    self.link.acknowledge(action.attempt_id)
+                case Launch():
+                    self._launch(action.live, action.task)
+                case Stop():
+                    self.link.stop(action.attempt_id, action.grace_s)
+                case _:
+                    assert_never(action)
+        if actions:
+            crashpoint("before_send")
+            self._send()
+            crashpoint("after_send")
+
+    def _launch(self, live: LiveRun, task: engine.TaskRun) -> None:
+        """Hand an attempt to the keeper; what fails before that is its end, told as an event of the next turn."""
+        attempt_id = self.runs.attempt_id(live.run, task)
+        if live.run.tasks[task.name].attempt is None or task.state is not engine.S.RUNNING:
+            return  # it ended in the same turn
+        step = "env_file"
+        try:
+            if live.from_files is None:
+                live.from_files = launch.read_env_files(live.workflow.env_files, self.host)
+            request = launch.request(
+                attempt_id, live.workflow, task, self.host, live.common_env, live.from_files,
+                engine.attempt_timeout_s(task, self.clock.mono_us()), self._log_limit(live),
+            )  # fmt: skip
+            step = "log"
+            descriptors = self.logs.create(live.meta.run, task.name, task.attempts)
+            stdin = launch.stdin_descriptor(task.definition.stdin)
+        except (OSError, ValueError) as error:
+            self._could_not_start(attempt_id, step, error)
+            return
+        try:
+            self.link.start(request, *descriptors, stdin)
+        except Refused as error:
+            for descriptor in (*descriptors, *(() if stdin is None else (stdin,))):
+                os.close(descriptor)
+            self._could_not_start(attempt_id, "exec", error)
+
+    def _log_limit(self, live: LiveRun) -> int:
+        left = self.settings.run_log_max_bytes - live.log_bytes
+        return max(LEAST_LOG_BYTES, min(self.settings.log_max_bytes, left))
+
+    def _could_not_start(self, attempt_id: str, step: str, error: Exception) -> None:
+        number = error.errno or errno.EIO if isinstance(error, OSError) else errno.EINVAL
+        message = f"{step}: {error}"
+        end = StartFailure(step=step, errno=number, message=message, at_us=self.clock.wall_us())
+        self.timers.at(0, lambda: self.runs.attempt_ended(attempt_id, end))
+
+    def _send(self) -> None:
+        """Send to the keeper what it takes now; listen for room where it does not take all."""
+        self.link.flush()
+        writing = self.link.wants_write()
+        if writing != self._writing:
+            self._writing = writing
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
+            self.selector.modify(self._link_descriptor, events, self._keeper_ready)
+
+    # ---- Tell
+
+    def _tell(self) -> None:
+        """Answer what was asked in this turn, and wake those who watch what changed."""
+        crashpoint("before_reply")
+        changed, self.runs.changed = self.runs.changed, set()
+        topics = {f"run/{run}" for run in changed}
+        if changed:
+            topics.add("events")
+        topics |= self.workflows.take_topics()
+        if topics:
+            self.control.wake(topics)
+        self.control.flush()
+        crashpoint("after_reply")
+
+    # ---- The keeper
+
+    def _connect(self, timeout_s: float, known_boot: str | None) -> None:
+        """Connect, and match every live attempt with what the keeper knows. Raises Unavailable."""
+        listing = self.link.connect(timeout_s)
+        crashpoint("connected")
+        self.epoch, self.boot_id = listing.epoch, listing.boot_id
+        strangers = recovery.reconcile(self.runs, listing, host_restarted=known_boot not in (None, listing.boot_id))
+        crashpoint("reconciled")
+        for attempt_id in strangers:
+            log.warning(
+                "the keeper keeps attempt %s of another state folder; it is left alone", attempt_id,
+                extra={"action": "stranger"},
+            )  # fmt: skip
+        self._link_descriptor = self.link.fileno()
+        self.selector.register(self._link_descriptor, selectors.EVENT_READ, self._keeper_ready)
+        self._writing = False
+        self.health.note("keeper", "")
+        self.health.fact("keeper", f"connected, life {listing.epoch}")
+
+    def _keeper_ready(self, mask: int) -> None:
+        if mask & selectors.EVENT_WRITE:
+            self._send()
+        if not mask & selectors.EVENT_READ or not self.epoch:
+            return
+        events = self.link.receive()
+        ended = {event.attempt for event in events if isinstance(event, Ended)}
+        for event in events:
+            match event:
+                case Ended():
+                    crashpoint("exit_read")
+                    self._count_log(event.attempt)
+                    self.runs.attempt_ended(event.attempt, event.end)
+                case Running():
+                    if event.attempt not in ended:  # an attempt that has ended already needs no event of its own
+                        self.runs.attempt_running(event.attempt, event.pid, event.started_us)
+                case Refusal():
+                    log.error("the keeper refuses: %s", event.message, extra={"action": "keeper_refused"})
+                case Gone():
+                    self._keeper_gone()
+                    return
+
+    def _count_log(self, attempt_id: str) -> None:
+        """What the attempt's log takes counts against its run's quota."""
+        found = self.runs.under_way(attempt_id)
+        if found:
+            live, task = found
+            live.log_bytes += self.logs.size_bytes(live.meta.run, task.name, task.attempts)
+
+    def _keeper_gone(self) -> None:
+        """The link has closed itself: its old descriptor is all that the selector knows it by."""
+        log.error("the keeper is gone; connecting again", extra={"action": "keeper_gone"})
+        self.selector.unregister(self._link_descriptor)
+        self.epoch = ""
+        self.health.note("keeper", "gone; no task can start until it is back", "error")
+        self._reconnect()
+
+    def _reconnect(self) -> None:
+        try:
+            self._connect(timeout_s=2.0, known_boot=self.boot_id)
+        except Unavailable as error:
+            log.warning("no keeper yet: %s", error, extra={"action": "keeper_missing"})
+            self.timers.at(self.clock.mono_us() + KEEPER_RETRY_US, self._reconnect)
+
+    # ---- The clock
+
+    def _clock_was_set(self, _: int) -> None:
+        """Either the next slot is due or the clock was set: `tick` of this turn looks at the time anew (rule T8)."""
+        self._clock_watch.read()

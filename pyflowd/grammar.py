@@ -1,0 +1,286 @@
+"""The command line as data: commands, options, arguments, their help and examples.
+
+One table from which the parser, the help, the completion and the tests of the manual page work. It knows nothing of
+requests.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+OUTPUTS = ("table", "json")
+COLOURS = ("auto", "always", "never")
+SHELLS = ("bash", "zsh", "fish")
+RUN_STATES = ("queued", "running", "succeeded", "failed", "cancelled")
+DST_RULES = ("debian", "skip", "both")
+
+
+class Option(Struct, frozen=True, kw_only=True):
+    """`names`: all spellings, the first long one names the value; `value`: its placeholder, empty for a switch."""
+
+    names: tuple[str, ...]
+    help: str
+    value: str = ""
+    choices: tuple[str, ...] = ()
+    repeat: bool = False
+    kind: str = ""
+    """What completion offers for the value: `workflow`, `run`, `task`, `file`."""
+
+    @property
+    def key(self) -> str:
+        return next(name for name in self.names if name.startswith("--")).removeprefix("--")
+
+    @property
+    def usage(self) -> str:
+        return ", ".join(self.names) + (f" {self.value}" if self.value else "")
+
+
+class Argument(Struct, frozen=True, kw_only=True):
+    name: str
+    """Its placeholder, such as `WORKFLOW`, `RUN|WORKFLOW`."""
+    required: bool = True
+    many: bool = False
+    kind: str = ""
+    """What completion offers: the kinds of `Option.kind`, `command`, `shell`; several joined by `|`."""
+
+    @property
+    def usage(self) -> str:
+        shown = self.name + ("..." if self.many else "")
+        return shown if self.required else f"[{shown}]"
+
+
+class CommandSpec(Struct, frozen=True, kw_only=True):
+    name: str
+    summary: str
+    arguments: tuple[Argument, ...] = ()
+    options: tuple[Option, ...] = ()
+    exclusive: tuple[tuple[str, ...], ...] = ()
+    """Sets of option keys of which at most one may be given."""
+    example: str
+    note: str = ""
+
+    @property
+    def usage(self) -> str:
+        options = [f"[{option.usage}]" for option in self.options]
+        return " ".join(["pyflowctl", self.name, *(argument.usage for argument in self.arguments), *options])
+
+
+GLOBAL_OPTIONS = (
+    Option(names=("--root",), value="DIR", help="the daemon that keeps everything below DIR", kind="file"),
+    Option(names=("--socket",), value="PATH", help="the daemon that listens at PATH", kind="file"),
+    Option(names=("-o", "--output"), value="FORMAT", choices=OUTPUTS, help="table (for people) or json"),
+    Option(names=("--colour", "--color"), value="WHEN", choices=COLOURS, help="auto, always or never"),
+    Option(names=("-h", "--help"), help="help about the command"),
+)
+_RUN_OR_WORKFLOW = Argument(name="RUN|WORKFLOW", kind="run|workflow")
+_RUN = Argument(name="RUN", kind="run")
+_WORKFLOW = Argument(name="WORKFLOW", kind="workflow")
+_ANY_WORKFLOW = Argument(name="WORKFLOW", kind="workflow", required=False)
+_WAIT = Option(names=("--wait",), help="wait for the end; the run's outcome is the exit status")
+_FOLLOW_RUN = Option(names=("--follow",), help="show output as it comes, and wait for the end")
+_SINCE = Option(names=("--since",), value="T", help="from T on: a duration ago (2h), a date, or a time")
+_LIMIT = Option(names=("-n", "--limit"), value="N", help="at most N of them")
+
+COMMANDS = (
+    CommandSpec(
+        name="status",
+        summary="the host at a glance; of a run or workflow: its tasks",
+        arguments=(Argument(name="RUN|WORKFLOW", kind="run|workflow", required=False),),
+        example="pyflowctl status nightly-backup",
+        note="A workflow's name means its newest run.",
+    ),
+    CommandSpec(
+        name="list",
+        summary="workflows: state, next slot, last outcome",
+        example="pyflowctl list -o json",
+    ),
+    CommandSpec(
+        name="run",
+        summary="record a run of a workflow, or of a file",
+        arguments=(Argument(name="WORKFLOW|FILE", kind="workflow|file"),),
+        options=(
+            Option(names=("-p", "--param"), value="NAME=VALUE", help="a param of the workflow", repeat=True),
+            Option(names=("--key",), value="KEY", help="the same key again gives the first run, not a second"),
+            _WAIT,
+            _FOLLOW_RUN,
+            Option(names=("--dry-run",), help="show what would run, record nothing"),
+        ),
+        exclusive=(("dry-run", "wait"), ("dry-run", "follow"), ("dry-run", "key")),
+        example="pyflowctl run deploy -p version=1.4.2 --wait",
+        note="A name with a slash, or that ends in .yaml, .yml or .json, is a file; the client reads it.",
+    ),
+    CommandSpec(
+        name="logs",
+        summary="what tasks said",
+        arguments=(_RUN_OR_WORKFLOW, Argument(name="TASK", kind="task", required=False)),
+        options=(
+            Option(names=("-f", "--follow"), help="go on as output comes, until the run has ended"),
+            Option(names=("-n", "--lines"), value="N", help="only the last N lines"),
+            _SINCE,
+            Option(names=("--raw",), help="the bytes as the tasks wrote them: no time, no task names"),
+            Option(names=("--all-attempts",), help="every attempt of a task, not the newest only"),
+        ),
+        example="pyflowctl logs 42 dump --since 10m",
+        note="A workflow's name means its newest run.",
+    ),
+    CommandSpec(
+        name="history",
+        summary="runs, the newest first",
+        arguments=(_ANY_WORKFLOW,),
+        options=(
+            Option(names=("--state",), value="STATE", choices=RUN_STATES, help="only runs in this state"),
+            _SINCE,
+            _LIMIT,
+        ),
+        example="pyflowctl history nightly-backup --state failed --since 7d",
+    ),
+    CommandSpec(
+        name="cancel",
+        summary="stop a run; a second time kills at once",
+        arguments=(_RUN,),
+        example="pyflowctl cancel 42",
+    ),
+    CommandSpec(
+        name="rerun",
+        summary="do a run again",
+        arguments=(_RUN,),
+        options=(
+            Option(names=("--failed",), help="keep the tasks that succeeded"),
+            Option(names=("--from",), value="TASK", help="only TASK and what comes after it", kind="task"),
+            Option(names=("--latest",), help="with the definition in force, not the one the run began with"),
+            _WAIT,
+            _FOLLOW_RUN,
+        ),
+        exclusive=(("failed", "from"),),
+        example="pyflowctl rerun 42 --failed --wait",
+    ),
+    CommandSpec(
+        name="pause",
+        summary="switch the schedules of a workflow off",
+        arguments=(_WORKFLOW,),
+        example="pyflowctl pause nightly-backup",
+    ),
+    CommandSpec(
+        name="resume",
+        summary="switch the schedules of a workflow on again",
+        arguments=(_WORKFLOW,),
+        example="pyflowctl resume nightly-backup",
+        note="Slots that passed while it was paused are not made up for.",
+    ),
+    CommandSpec(
+        name="show",
+        summary="the definition in force",
+        arguments=(_WORKFLOW,),
+        example="pyflowctl show nightly-backup",
+    ),
+    CommandSpec(
+        name="lint",
+        summary="check workflow files, without a daemon",
+        arguments=(Argument(name="FILE", kind="file", many=True),),
+        example="pyflowctl lint workflows/*.yaml",
+        note="Exit status 0: no errors; 1: at least one.",
+    ),
+    CommandSpec(
+        name="graph",
+        summary="the tasks and what they wait for, drawn",
+        arguments=(Argument(name="WORKFLOW|RUN", kind="workflow|run"),),
+        example="pyflowctl graph 42",
+    ),
+    CommandSpec(
+        name="next",
+        summary="coming slots; of a bare cron expression, without a daemon",
+        arguments=(_ANY_WORKFLOW,),
+        options=(
+            _LIMIT,
+            Option(names=("--cron",), value="EXPR", help="slots of this expression"),
+            Option(names=("--timezone",), value="TZ", help="with --cron: its time zone"),
+            Option(names=("--from",), value="T", help="with --cron: slots after T, not after now"),
+            Option(names=("--dst",), value="RULE", choices=DST_RULES, help="with --cron: rule for clock changes"),
+        ),
+        example='pyflowctl next --cron "30 2 * * 1-5" --timezone Europe/Berlin -n 3',
+    ),
+    CommandSpec(
+        name="slots",
+        summary="the ledger of slots: what fired, what was skipped and why",
+        arguments=(_ANY_WORKFLOW,),
+        options=(_SINCE, _LIMIT),
+        example="pyflowctl slots nightly-backup --since 7d",
+    ),
+    CommandSpec(
+        name="events",
+        summary="what happened, in order",
+        options=(
+            Option(names=("-f", "--follow"), help="go on as events come"),
+            _LIMIT,
+            Option(names=("--run",), value="RUN", help="only those of one run", kind="run"),
+        ),
+        example="pyflowctl events -f --run 42",
+    ),
+    CommandSpec(
+        name="reload",
+        summary="look at the workflows folder now",
+        example="pyflowctl reload",
+    ),
+    CommandSpec(
+        name="doctor",
+        summary="check the installation, with what to do about each finding",
+        example="pyflowctl doctor",
+        note="Exit status 0: no errors.",
+    ),
+    CommandSpec(
+        name="version",
+        summary="versions of the client and the daemon",
+        example="pyflowctl version",
+    ),
+    CommandSpec(
+        name="help",
+        summary="help, in whole or about one command",
+        arguments=(Argument(name="COMMAND", kind="command", required=False),),
+        example="pyflowctl help run",
+    ),
+    CommandSpec(
+        name="completion",
+        summary="the completion script of a shell",
+        arguments=(Argument(name="SHELL", kind="shell"),),
+        example="pyflowctl completion bash > /etc/bash_completion.d/pyflowctl",
+    ),
+)
+BY_NAME = {spec.name: spec for spec in COMMANDS}
+LATER = ("explain", "simulate", "approve", "reject", "import", "top", "backup", "restore", "schema", "trigger")
+"""Commands that the design names and this version does not have."""
+NEWCOMER = ("status", "list", "run", "logs", "history")
+
+
+def global_usage() -> str:
+    return "pyflowctl [--root DIR | --socket PATH] [-o table|json] COMMAND"
+
+
+def short_help() -> str:
+    """What a bare `pyflowctl` prints: the commands that a newcomer needs."""
+    lines = [f"usage: {global_usage()}", ""]
+    lines += [f"  {name:<9}{BY_NAME[name].summary}" for name in NEWCOMER]
+    lines += ["", "`pyflowctl help` names all commands, `pyflowctl help COMMAND` explains one."]
+    return "\n".join(lines) + "\n"
+
+
+def full_help() -> str:
+    lines = [f"usage: {global_usage()}", "", "Commands:"]
+    lines += [f"  {spec.name:<12}{spec.summary}" for spec in COMMANDS]
+    lines += ["", "Options of every command:", *_option_lines(GLOBAL_OPTIONS)]
+    lines += ["", "Exit status: 0 done, 1 the run failed, 2 usage, 3 not found, 4 no daemon or no answer in time,"]
+    lines += ["5 not allowed, 6 refused, 7 cancelled. More: man pyflowctl"]
+    return "\n".join(lines) + "\n"
+
+
+def command_help(spec: CommandSpec) -> str:
+    lines = [f"usage: {spec.usage}", "", spec.summary[0].upper() + spec.summary[1:] + "."]
+    if spec.note:
+        lines.append(spec.note)
+    if spec.options:
+        lines += ["", "Options:", *_option_lines(spec.options)]
+    lines += ["", "Options of every command:", *_option_lines(GLOBAL_OPTIONS), "", "Example:", f"  {spec.example}"]
+    return "\n".join(lines) + "\n"
+
+
+def _option_lines(options: tuple[Option, ...]) -> list[str]:
+    return [f"  {option.usage:<24}{option.help}" for option in options]

@@ -1,0 +1,518 @@
+"""One function per request: the only readers of the store for clients, and the only way in for what they ask.
+
+A function checks, and changes what is to be changed, when it is called; it returns an iterator of replies that is
+pulled after the turn's commit. So a reply promises only what has already happened (rule I7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from pyflowd import params as parameters
+from pyflowd import views
+from pyflowd.clock import US
+from pyflowd.control import Answer, Frame, Wait
+from pyflowd.definitions import Definitions
+from pyflowd.engine import tasks_to_keep
+from pyflowd.errors import Forbidden, NotFound, PyflowError, Refused, nearest
+from pyflowd.health import Health
+from pyflowd.loader_frames import Loaded, Rejected
+from pyflowd.model import RUN_TERMINAL, Problem, RunState, TaskState, Workflow
+from pyflowd.peer import Peer
+from pyflowd.protocol import (
+    LEVELS,
+    CancelRun,
+    DefinitionView,
+    Done,
+    EventPage,
+    EventView,
+    GetGraph,
+    GetHealth,
+    GetHost,
+    GetLogs,
+    GetRun,
+    GetVersion,
+    GraphView,
+    HealthView,
+    HostView,
+    Level,
+    ListEvents,
+    ListNext,
+    ListRuns,
+    ListSlots,
+    ListWorkflows,
+    LogClose,
+    LogOpen,
+    NextPage,
+    NextView,
+    PauseWorkflow,
+    PlanView,
+    Reload,
+    Reply,
+    Request,
+    RerunRun,
+    RunPage,
+    RunView,
+    ShowWorkflow,
+    SlotPage,
+    StartRun,
+    TaskPage,
+    TaskView,
+    VersionView,
+    WatchRun,
+    WorkflowPage,
+    frame,
+)
+from pyflowd.runs import LiveRun, Runs
+from pyflowd.sampler import Sampler
+from pyflowd.store.store import Store, chunks
+from pyflowd.tasklogs import TaskLogs
+from pyflowd.version import VERSION
+from pyflowd.workflows import Workflows
+
+DAY_US = 86_400 * US
+PAGE = 200
+FAILED_SHOWN = 10
+PROGRESS_QUIET_US = 100_000
+"""Ten progress reports a second at most, whatever happens in the run."""
+
+
+class Attached(NamedTuple):
+    """A reply that carries descriptors; whoever takes it owns them."""
+
+    reply: LogOpen
+    descriptors: tuple[int, int]
+
+
+Spoken = Reply | LogClose | Done | Attached | Wait
+Replies = Iterator[Spoken]
+EXIT_OF_RUN = {RunState.SUCCEEDED: 0, RunState.FAILED: 1, RunState.CANCELLED: 7}
+
+
+class Handlers:
+    """Answers requests. `handle` is given to the control socket, to the console, later to the web."""
+
+    def __init__(
+        self,
+        store: Store,
+        runs: Runs,
+        workflows: Workflows,
+        definitions: Definitions,
+        logs: TaskLogs,
+        sampler: Sampler,
+        health: Health,
+    ) -> None:
+        self.store = store
+        self.runs = runs
+        self.workflows = workflows
+        self.definitions = definitions
+        self.logs = logs
+        self.sampler = sampler
+        self.health = health
+        self.clock = runs.clock
+        self._table: dict[type, Callable[[Any, Peer], Replies]] = {
+            GetHost: self._host,
+            GetRun: self._run,
+            GetGraph: self._graph,
+            ListWorkflows: self._workflows,
+            ShowWorkflow: self._show,
+            ListRuns: self._runs,
+            StartRun: self._start,
+            CancelRun: self._cancel,
+            RerunRun: self._rerun,
+            PauseWorkflow: self._pause,
+            GetLogs: self._logs,
+            WatchRun: self._watch,
+            ListNext: self._next,
+            ListSlots: self._slots,
+            ListEvents: self._events,
+            Reload: self._reload,
+            GetHealth: self._health,
+            GetVersion: self._version,
+        }
+
+    def handle(self, request: Request, peer: Peer) -> Replies:
+        """Check the level, act, and return the replies to be pulled after the commit. Raises PyflowError."""
+        needed = LEVELS[type(request)]
+        if isinstance(request, StartRun) and request.data:
+            needed = Level.ADMIN
+        if peer.level < needed:
+            raise Forbidden(
+                f"{peer.name} may not do this ({needed.name.lower()} is needed); ask the administrator for the group"
+            )
+        if needed > Level.READ:
+            self.health.check_writable()
+        return self._table[type(request)](request, peer)
+
+    # ---- The host
+
+    def _host(self, _: GetHost, __: Peer) -> Replies:
+        now_us = self.clock.wall_us()
+        live = [self._view(run) for run in sorted(self.runs.live)]
+        ended: dict[str, int] = dict(self.store.rows("ended_since", now_us - DAY_US))
+        failed = self.store.rows("runs_by_state", RunState.FAILED, now_us - DAY_US, FAILED_SHOWN)
+        yield HostView(
+            version=VERSION,
+            pid=self.health.pid,
+            started_us=self.health.started_us,
+            now_us=now_us,
+            root=self.health.label,
+            workflows=len(self.workflows.entries),
+            running=[view for view in live if view.state == RunState.RUNNING],
+            queued=[view for view in live if view.state == RunState.QUEUED],
+            failed=[views.run_view(row) for row in failed],
+            succeeded_24h=ended.get(RunState.SUCCEEDED, 0),
+            failed_24h=ended.get(RunState.FAILED, 0),
+            next=self._next_views(None, 3),
+            problems=self.definitions.problems(),
+            warnings=self.health.warnings(),
+        )
+
+    def _health(self, _: GetHealth, __: Peer) -> Replies:
+        yield HealthView(checks=self.health.checks())
+
+    def _version(self, _: GetVersion, __: Peer) -> Replies:
+        yield VersionView(version=VERSION, pid=self.health.pid)
+
+    # ---- Runs
+
+    def _view(self, run: int) -> RunView:
+        """A run with its counts; raises NotFound."""
+        view = self._bare_view(run)
+        live = self.runs.live.get(run)
+        running = [task.name for task in live.by_index if task.state is TaskState.RUNNING] if live else []
+        return views.counted(view, self.store, running[: views.RUNNING_SHOWN])
+
+    def _bare_view(self, run: int) -> RunView:
+        try:
+            return views.run_view(self.store.one("run", run))
+        except LookupError:
+            raise NotFound(f"no run {run}; `pyflowctl history` shows what there is") from None
+
+    def _find_run(self, of: str) -> int:
+        """A run id, or the newest run of the workflow of that name."""
+        if of.isascii() and of.isdigit() and of not in self.workflows.entries:
+            return int(of)
+        newest: int | None = self.store.one("newest_run", of)[0]
+        if newest is None:
+            self.workflows.find(of)
+            raise NotFound(f"{of} has never run; start it: pyflowctl run {of}")
+        return newest
+
+    def _definition_of(self, digest: str) -> Workflow:
+        return self.workflows.compiled(digest)
+
+    def _run(self, request: GetRun, _: Peer) -> Replies:
+        view = self._view(self._find_run(request.of))
+        yield view
+        live = self.sampler.of_run(view.run)
+        for page in views.task_pages(self.store, view.run, self._definition_of(view.digest), live):
+            yield TaskPage(tasks=page)
+
+    def _graph(self, request: GetGraph, _: Peer) -> Replies:
+        if request.of in self.workflows.entries:
+            entry = self.workflows.find(request.of)
+            tasks = [TaskView(task=task.name, state="", needs=list(task.needs)) for task in entry.definition.tasks]
+            yield GraphView(title=request.of, tasks=tasks)
+            return
+        view = self._bare_view(self._find_run(request.of))
+        pages = views.task_pages(self.store, view.run, self._definition_of(view.digest), {})
+        yield GraphView(title=f"{view.workflow}, run {view.run}", tasks=[task for page in pages for task in page])
+
+    def _runs(self, request: ListRuns, _: Peer) -> Replies:
+        states = [state.value for state in RunState]
+        if request.state is not None and request.state not in states:
+            raise Refused(
+                f'"{request.state}" is no state of a run{nearest(request.state, states)}: {", ".join(states)}'
+            )
+        since_us = request.since_us or 0
+        if request.workflow and request.state:
+            rows = self.store.rows(
+                "runs_of_workflow_by_state", request.workflow, request.state, since_us, request.limit
+            )
+        elif request.workflow:
+            rows = self.store.rows("runs_of_workflow", request.workflow, since_us, request.limit)
+        elif request.state:
+            rows = self.store.rows("runs_by_state", request.state, since_us, request.limit)
+        else:
+            rows = self.store.rows("runs", since_us, request.limit)
+        return self._run_pages(rows, request.workflow)
+
+    def _run_pages(self, rows: Iterator[Any], workflow: str | None) -> Replies:
+        empty = True
+        for page in chunks(rows, PAGE):
+            empty = False
+            yield RunPage(runs=[views.run_view(row) for row in page])
+        if empty and workflow is not None and self.store.one("newest_run", workflow)[0] is None:
+            self.workflows.find(workflow)
+
+    def _start(self, request: StartRun, peer: Peer) -> Replies:
+        if request.data:
+            return self._start_text(request, peer)
+        entry = self.workflows.find(request.workflow)
+        return self._begin(request, peer, entry.digest, entry.definition, [])
+
+    def _begin(
+        self, request: StartRun, peer: Peer, digest: str, definition: Workflow, warnings: list[Problem]
+    ) -> Replies:
+        values = parameters.bind(definition.params, request.params, from_text=request.params_are_text)
+        if request.dry_run:
+            return iter([_plan(definition, values, warnings)])
+        known = self.runs.with_key(definition.name, request.key)
+        if known is not None:
+            return self._said(known)
+        live = self.workflows.start(
+            definition.name, digest, definition, values, trigger="manual", by=peer.name, key=request.key
+        )
+        return self._said(live.meta.run)
+
+    def _start_text(self, request: StartRun, peer: Peer) -> Replies:
+        """A text must be read by the child first: what follows from it is done in the turn in which that is known."""
+        topic = f"text/{id(request)}"
+        outcome: list[Replies | PyflowError] = []
+
+        def checked(result: Loaded | Rejected) -> None:
+            self.workflows.topics.add(topic)
+            try:
+                outcome.append(self._begin_text(request, peer, result))
+            except PyflowError as error:
+                outcome.append(error)
+
+        self.definitions.check_text(request.file, request.data, checked)
+        return self._when_checked(topic, outcome)
+
+    def _when_checked(self, topic: str, outcome: list[Replies | PyflowError]) -> Replies:
+        while not outcome:
+            yield Wait(frozenset({topic}))
+        if isinstance(outcome[0], PyflowError):
+            raise outcome[0]
+        yield from outcome[0]
+
+    def _begin_text(self, request: StartRun, peer: Peer, result: Loaded | Rejected) -> Replies:
+        if isinstance(result, Rejected):
+            raise Refused("\n".join(map(str, result.problems)))
+        self.health.check_writable()
+        definition = self.workflows.decode(result.compiled)
+        replies = self._begin(request, peer, result.digest, definition, list(result.problems))
+        if not request.dry_run:
+            self.runs.batch.add("definition", result.digest, result.text, result.compiled, self.clock.wall_us())
+        return replies
+
+    def _said(self, run: int) -> Replies:
+        yield self._view(run)
+
+    def _live(self, run: int) -> LiveRun:
+        live = self.runs.live.get(run)
+        if live is None:
+            view = self._bare_view(run)
+            raise Refused(f"run {run} of {view.workflow} has ended already: {view.state}")
+        return live
+
+    def _cancel(self, request: CancelRun, peer: Peer) -> Replies:
+        self.runs.cancel(self._live(request.run), peer.name)
+        return self._said(request.run)
+
+    def _rerun(self, request: RerunRun, peer: Peer) -> Replies:
+        old = self._bare_view(request.run)
+        if old.state not in RUN_TERMINAL:
+            raise Refused(f"run {old.run} is {old.state}; cancel it first, or wait for its end")
+        entry = self.workflows.find(old.workflow) if request.latest else None
+        digest = entry.digest if entry else old.digest
+        definition = self._definition_of(digest)
+        kept = self._kept(request, definition)
+        values = parameters.bind(definition.params, old.params, from_text=False)
+        live = self.workflows.start(
+            old.workflow, digest, definition, values, trigger="rerun", by=peer.name, key=request.key,
+            rerun_of=old.run, kept=kept,
+        )  # fmt: skip
+        return self._said(live.meta.run)
+
+    def _kept(self, request: RerunRun, definition: Workflow) -> dict[str, TaskState]:
+        """What the new run takes over from the old one."""
+        if not request.failed_only and request.from_task is None:
+            return {}
+        states = {name: TaskState(state) for name, state in self.store.rows("task_states", request.run)}
+        again: set[str] = set()
+        if request.from_task is not None:
+            names = [task.name for task in definition.tasks]
+            if request.from_task not in names:
+                raise NotFound(f'no task "{request.from_task}"{nearest(request.from_task, names)} in run {request.run}')
+            again = {request.from_task}
+        kept = tasks_to_keep(states, definition, again)
+        if len(kept) == len(definition.tasks):
+            raise Refused(f"run {request.run} has no failed task; leave out --failed to do all of it again")
+        return kept
+
+    def _watch(self, request: WatchRun, _: Peer) -> Replies:
+        topics = frozenset({f"run/{request.run}"})
+        view = self._view(request.run)
+        yield view
+        while view.state not in RUN_TERMINAL:
+            yield Wait(topics, PROGRESS_QUIET_US)
+            view = self._view(request.run)
+            yield view
+        yield Done(exit_status=EXIT_OF_RUN[RunState(view.state)])
+
+    # ---- Output
+
+    def _logs(self, request: GetLogs, _: Peer) -> Replies:
+        run = self._find_run(request.of)
+        view = self._bare_view(run)
+        names = [task.name for task in self._definition_of(view.digest).tasks]
+        if request.task is not None and request.task not in names:
+            raise NotFound(f'no task "{request.task}"{nearest(request.task, names)} in run {run} of {view.workflow}')
+        return self._output(request, run, [request.task] if request.task else names)
+
+    def _output(self, request: GetLogs, run: int, names: list[str]) -> Replies:
+        """Open what is there; with `follow`, what comes, until the run has ended."""
+        width = 0 if request.task else max(map(len, names))
+        wanted, shown, open_ones = set(names), dict[str, int](), set[tuple[str, int]]()
+        while True:
+            state = self._bare_view(run).state
+            for row in list(self.store.rows("tasks", run, 0, -1)):
+                task, task_state, attempts = row[1], row[2], row[5]
+                if task not in wanted:
+                    continue
+                first = shown.get(task, 0) + 1 if request.all_attempts or request.follow else max(attempts, 1)
+                for attempt in range(first, attempts + 1):
+                    live = task_state == TaskState.RUNNING and attempt == attempts
+                    descriptors = self.logs.open(run, task, attempt)
+                    if descriptors:
+                        opened = LogOpen(run=run, task=task, attempt=attempt, live=live, label_width=width)
+                        yield Attached(opened, descriptors)
+                        if live:
+                            open_ones.add((task, attempt))
+                shown[task] = attempts
+                for known in sorted(open_ones):
+                    if known[0] == task and (task_state != TaskState.RUNNING or known[1] != attempts):
+                        open_ones.discard(known)
+                        yield LogClose(task=known[0], attempt=known[1])
+            if not request.follow or state in RUN_TERMINAL:
+                return
+            yield Wait(frozenset({f"run/{run}"}), PROGRESS_QUIET_US // 5)
+
+    # ---- Workflows
+
+    def _workflows(self, _: ListWorkflows, __: Peer) -> Replies:
+        last = {row[1]: views.run_view(row) for row in self.store.rows("newest_runs")}
+        found = self.definitions.views(last)
+        for at in range(0, len(found), PAGE):
+            yield WorkflowPage(workflows=found[at : at + PAGE])
+
+    def _show(self, request: ShowWorkflow, _: Peer) -> Replies:
+        entry = self.workflows.find(request.workflow)
+        text, _compiled, seen_us = self.store.one("definition", entry.digest)
+        yield DefinitionView(
+            workflow=entry.name,
+            file=entry.file,
+            digest=entry.digest,
+            loaded_us=seen_us,
+            text=text,
+            view=self.definitions.view(entry.name, None),
+        )
+
+    def _pause(self, request: PauseWorkflow, peer: Peer) -> Replies:
+        self.workflows.pause(request.workflow, peer.name if request.paused else "")
+        return self._one_workflow(request.workflow)
+
+    def _one_workflow(self, name: str) -> Replies:
+        yield WorkflowPage(workflows=[self.definitions.view(name, None)])
+
+    def _reload(self, _: Reload, __: Peer) -> Replies:
+        before = self.definitions.scans
+        self.definitions.rescan()
+        return self._reloaded(before)
+
+    def _reloaded(self, before: int) -> Replies:
+        while self.definitions.scans == before or self.definitions.busy:
+            yield Wait(frozenset({"workflows"}))
+        yield from self._workflows(ListWorkflows(), _NOBODY)
+
+    # ---- Time
+
+    def _next_views(self, workflow: str | None, limit: int) -> list[NextView]:
+        return self.workflows.upcoming(workflow, limit)
+
+    def _next(self, request: ListNext, _: Peer) -> Replies:
+        if request.workflow is not None:
+            self.workflows.find(request.workflow)
+        yield NextPage(slots=self._next_views(request.workflow, request.limit))
+
+    def _slots(self, request: ListSlots, _: Peer) -> Replies:
+        """Rows of the ledger from `since` on; with a limit the newest so many of them."""
+        since_us = request.since_us or 0
+        of = () if request.workflow is None else (request.workflow,)
+        suffix = "" if request.workflow is None else "_of_workflow"
+        count: int = self.store.one(f"slots_count{suffix}", *of, since_us)[0]
+        if not count and request.workflow is not None:
+            self.workflows.find(request.workflow)
+        offset = 0 if request.limit is None else max(0, count - request.limit)
+        for page in chunks(self.store.rows(f"slots{suffix}", *of, since_us, -1, offset), PAGE):
+            yield SlotPage(slots=[views.slot_view(row) for row in page])
+
+    # ---- Events
+
+    def _events(self, request: ListEvents, _: Peer) -> Replies:
+        of = () if request.run is None else (request.run,)
+        suffix = "" if request.run is None else "_of_run"
+        if request.run is not None:
+            self._bare_view(request.run)
+        if request.after is None:
+            rows = list(self.store.rows(f"newest_events{suffix}", *of, request.limit))
+            after = rows[-1][0] if rows else 0
+        else:
+            rows, after = [], request.after
+        names: dict[int, str] = {}
+        while True:
+            for page in chunks(iter(rows), PAGE):
+                yield EventPage(events=[self._event(row, names) for row in page])
+                after = page[-1][0]
+            rows = list(self.store.rows(f"events{suffix}_after", *of, after, PAGE))
+            if not rows:
+                if not request.follow:
+                    return
+                yield Wait(frozenset({"events"}), PROGRESS_QUIET_US // 10)
+
+    def _event(self, row: Any, names: dict[int, str]) -> EventView:
+        run = row[1]
+        if run is not None and run not in names:
+            found = self.store.one_or_none("run", run)
+            names[run] = found[1] if found else ""
+        return views.event_view(row, names.get(run, "") if run is not None else "")
+
+
+_NOBODY = Peer(uid=-1, gid=-1, pid=0)
+
+
+def _plan(definition: Workflow, values: dict[str, Any], warnings: list[Any]) -> PlanView:
+    return PlanView(
+        workflow=definition.name,
+        params=values,
+        tasks=[TaskView(task=task.name, state="", needs=list(task.needs)) for task in definition.tasks],
+        commands={task.name: views.command_text(task.kind) for task in definition.tasks},
+        warnings=warnings,
+    )
+
+
+def framed(handle: Callable[[Request, Peer], Replies]) -> Callable[[Request, Peer], Answer]:
+    """Answers for typed clients: every reply a frame, and Done or Failure at the end."""
+
+    def answer(request: Request, peer: Peer) -> Answer:
+        return _frames(handle(request, peer))
+
+    return answer
+
+
+def _frames(replies: Replies) -> Answer:
+    done = False
+    for reply in replies:
+        if isinstance(reply, Wait):
+            yield reply
+        elif isinstance(reply, Attached):
+            yield Frame(frame(reply.reply), reply.descriptors)
+        else:
+            done = isinstance(reply, Done)
+            yield Frame(frame(reply))
+    if not done:
+        yield Frame(frame(Done()))

@@ -1,0 +1,174 @@
+"""The logger: one process that reads the output pipes of all attempts and writes them to their logs.
+
+The keeper starts it and hands it pipes and files; it goes on without the keeper until all pipes are at their end. It
+never waits for the keeper, and one log that cannot be written holds up no other. It knows nothing of processes.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from _socket import socket
+
+from pyflowd.keeper.channel import Channel
+from pyflowd.keeper.sink import PIPE_BYTES, Sink
+from pyflowd.keeper.wire import (
+    FLAG_GAP,
+    LOG_ADD,
+    LOG_DONE,
+    LOG_NOTE,
+    LOG_RETIRE,
+    Frame,
+    WireError,
+    attempt_id,
+    frame,
+    number,
+    text,
+)
+
+_RETRY_S = 1.0
+_RETRIES = 600
+"""An ended log whose last words find no space is given up after ten minutes."""
+
+
+class Logger:
+    def __init__(self, control: socket) -> None:
+        self._channel: Channel | None = Channel(control)
+        self._control_fd = control.fileno()
+        self._epoll = select.epoll()
+        self._epoll.register(self._control_fd, select.EPOLLIN)
+        self._sinks: dict[int, Sink] = {}
+        """By the descriptor of the pipe."""
+        self._pipes: dict[str, int] = {}
+        self._struggling: set[Sink] = set()
+        """Something of theirs could not be written: tried again now and then."""
+        self._owing: list[tuple[Sink, int]] = []
+        """The same, and their pipe is at its end; with the number of tries left."""
+        self._retry_at_s = 0.0
+        self._retiring = False
+
+    def run(self) -> None:
+        """Until there is neither a keeper nor a pipe, or the keeper hands all of it to another logger."""
+        while not self._retiring and (self._channel or self._sinks or self._owing):
+            wait_s = _RETRY_S if self._struggling or self._owing else None
+            for descriptor, events in self._epoll.poll(wait_s):
+                if descriptor == self._control_fd and self._channel:
+                    self._on_control(self._channel, events)
+                elif descriptor in self._sinks:
+                    self._on_pipe(descriptor, events)
+            if wait_s and time.monotonic() >= self._retry_at_s:
+                self._retry()
+            if self._channel:
+                self._flush(self._channel)
+
+    def _retry(self) -> None:
+        self._retry_at_s = time.monotonic() + _RETRY_S
+        now_us = time.time_ns() // 1000
+        struggling, self._struggling = self._struggling, set()
+        for sink in struggling:
+            sink.settle(now_us)
+            if sink.owes:
+                self._struggling.add(sink)
+        owing, self._owing = self._owing, []
+        for sink, tries in owing:
+            sink.settle(now_us)
+            self._release(sink, tries)
+
+    # ---- The keeper ----
+
+    def _on_control(self, channel: Channel, events: int) -> None:
+        if not events & ~select.EPOLLOUT:
+            return
+        try:
+            for received in channel.receive():
+                self._on_frame(channel, received)
+        except (OSError, WireError):
+            channel.at_end = True
+        if channel.at_end:
+            self._drop_channel(channel)
+
+    def _drop_channel(self, channel: Channel) -> None:
+        self._epoll.unregister(self._control_fd)
+        channel.close()
+        self._channel = None
+
+    def _flush(self, channel: Channel) -> None:
+        if not channel.wants_write():
+            return
+        try:
+            done = channel.flush()
+        except OSError:
+            self._drop_channel(channel)
+            return
+        self._epoll.modify(self._control_fd, select.EPOLLIN if done else select.EPOLLIN | select.EPOLLOUT)
+
+    def _on_frame(self, channel: Channel, received: Frame) -> None:
+        kind, fields = received
+        if kind == LOG_ADD:
+            pipe, log, index = (channel.descriptors.popleft() for _ in range(3))
+            self._add(attempt_id(fields[0]), number(fields[1]), number(fields[2]), pipe, log, index)
+        elif kind == LOG_NOTE:
+            log, index = (channel.descriptors.popleft() for _ in range(2))
+            self._note(attempt_id(fields[0]), text(fields[1]), log, index)
+        elif kind == LOG_RETIRE:
+            self._retiring = True
+            self._retry()
+
+    def _add(self, attempt: str, max_bytes: int, flags: int, pipe: int, log: int, index: int) -> None:
+        sink = Sink(attempt, log, index, max_bytes)
+        if flags & FLAG_GAP:
+            sink.restarted(time.time_ns() // 1000)
+        self._sinks[pipe] = sink
+        self._pipes[attempt] = pipe
+        self._epoll.register(pipe, select.EPOLLIN)
+
+    def _note(self, attempt: str, line: str, log: int, index: int) -> None:
+        """A line for a log, which may have ended: descriptors of its own come with it."""
+        pipe = self._pipes.get(attempt)
+        sink = self._sinks[pipe] if pipe is not None else Sink(attempt, log, index, 0)
+        sink.note(line, time.time_ns() // 1000)
+        os.close(log)
+        os.close(index)
+
+    # ---- The pipes ----
+
+    def _on_pipe(self, pipe: int, events: int) -> None:
+        sink = self._sinks[pipe]
+        if events & select.EPOLLIN:
+            try:
+                payload = os.read(pipe, PIPE_BYTES)
+            except BlockingIOError:
+                return
+            if payload:
+                sink.write(payload, time.time_ns() // 1000)
+                if sink.owes:
+                    self._struggling.add(sink)
+                return
+        sink.end(time.time_ns() // 1000)
+        # The keeper holds the same pipe: closing ours does not take it out of the epoll.
+        self._epoll.unregister(pipe)
+        os.close(pipe)
+        del self._sinks[pipe], self._pipes[sink.attempt]
+        self._struggling.discard(sink)
+        self._release(sink, _RETRIES)
+
+    def _release(self, sink: Sink, tries: int) -> None:
+        if sink.owes and tries > 0:
+            self._owing.append((sink, tries - 1))
+            return
+        os.close(sink.log)
+        os.close(sink.index)
+        if self._channel:
+            self._channel.send(frame(LOG_DONE, sink.attempt.encode()))
+
+
+def main(descriptor: int) -> None:
+    """Run as the logger at the other end of the keeper's socket pair."""
+    for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(signal_number, signal.SIG_IGN)  # it ends by itself when there is nothing left to read
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with open("/proc/self/comm", "w") as comm:
+        comm.write("pyflow-logger")
+    Logger(socket(fileno=descriptor)).run()

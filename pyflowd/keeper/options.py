@@ -1,0 +1,74 @@
+"""The keeper's command line. Parsed by hand: argparse would cost a third of its start."""
+
+from __future__ import annotations
+
+import os
+
+USAGE = """\
+usage: pyflow-keeper --run-dir DIR [--root DIR] [--idle-exit SECONDS] [--allow-uid UID]... [--detach]
+
+Parent of all task processes. Started by pyflowd or by systemd; seldom by hand.
+
+  --run-dir DIR        lock, socket (keeper.sock) and journal; made with mode 0700 if missing
+  --root DIR           shown in the process list, so that one sees to which instance it belongs
+  --idle-exit SECONDS  end when nothing is kept and no daemon has been connected for so long; 0 (default): never
+  --allow-uid UID      who may connect, beside root and the keeper's own user; may be repeated
+  --detach             go into the background
+"""
+
+
+class UsageError(Exception):
+    """The command line makes no sense: one line."""
+
+
+class Options:
+    __slots__ = ("allow_uids", "check", "detach", "idle_exit_s", "logger", "owns_socket", "resume", "root", "run_dir")
+
+    def __init__(self) -> None:
+        self.run_dir = ""
+        self.root = ""
+        self.idle_exit_s = 0.0
+        self.allow_uids: tuple[int, ...] = ()
+        self.detach = False
+        self.logger = -1
+        """Be a logger; the descriptor of the keeper's socket."""
+        self.check = -1
+        self.resume = -1
+        """The descriptor of the state of an earlier version: look whether it can be taken over; take it over."""
+        self.owns_socket = True
+        """Bound by itself, not passed by systemd."""
+
+
+def parse(arguments: list[str]) -> Options:
+    options = Options()
+    words = iter(arguments)
+    for word in words:
+        if word == "--detach":
+            options.detach = True
+            continue
+        value = next(words, None)
+        if value is None:
+            raise UsageError(f"{word} needs a value, or is no option: see --help")
+        _take(options, word, value)
+    if not options.run_dir and options.logger < 0:
+        raise UsageError("--run-dir DIR is missing")
+    options.run_dir = os.path.abspath(options.run_dir)
+    return options
+
+
+def _take(options: Options, word: str, value: str) -> None:
+    try:
+        if word == "--run-dir":
+            options.run_dir = value
+        elif word == "--root":
+            options.root = value
+        elif word == "--idle-exit":
+            options.idle_exit_s = float(value)
+        elif word == "--allow-uid":
+            options.allow_uids += (int(value),)
+        elif word in ("--logger", "--check", "--resume"):
+            setattr(options, word[2:], int(value))
+        else:
+            raise UsageError(f"{word} is no option: see --help")
+    except ValueError:
+        raise UsageError(f"{word} {value}: not a number") from None

@@ -1,0 +1,177 @@
+"""Starting one task process, in one of two ways.
+
+Fast: the keeper changes folder and umask itself and calls posix_spawn, each step a call of its own, so that the step
+that failed and its errno are exact. Full, where another user is asked for or the folder is on a file system that may
+hang: a fork, in which the child drops its rights *before* it enters the folder; what fails there comes back through
+a pipe that closes at exec, and nobody waits for it. It knows nothing of records, journals or requests.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+
+from pyflowd.keeper.wire import Start
+
+DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+_DEFAULT_SIGNALS = [n for n in range(1, 32) if n not in (signal.SIGKILL, signal.SIGSTOP)]
+
+
+class SpawnError(Exception):
+    """A process could not be started: `step` (cwd, umask, exec, user, ...) failed with `number`."""
+
+    def __init__(self, step: str, number: int, message: str) -> None:
+        super().__init__(message)
+        self.step = step
+        self.number = number
+        self.message = message
+
+
+def spawn_fast(start: Start, stdin: int, output: int) -> int:
+    """Start the process in a session of its own; its pid. Leaves the keeper in the task's folder. Or SpawnError."""
+    try:
+        os.chdir(start.cwd)
+    except OSError as error:
+        raise explain(start, "cwd", error.errno or 0) from error
+    os.umask(start.umask)
+    variables = environment(start.env)
+    try:
+        program = find_program(start.argv[0], variables.get(b"PATH"))
+        return os.posix_spawn(
+            program,
+            start.argv,
+            variables,
+            file_actions=(
+                (os.POSIX_SPAWN_DUP2, stdin, 0),
+                (os.POSIX_SPAWN_DUP2, output, 1),
+                (os.POSIX_SPAWN_DUP2, output, 2),
+            ),
+            setsid=True,
+            setsigmask=(),
+            setsigdef=_DEFAULT_SIGNALS,
+        )
+    except OSError as error:
+        raise explain(start, "exec", error.errno or 0) from error
+    except ValueError as error:  # a variable without a name, say
+        raise explain(start, "exec", errno.EINVAL) from error
+
+
+def spawn_full(start: Start, stdin: int, output: int, soft_files: int) -> tuple[int, int]:
+    """Fork, and start the process in the child: its pid, and the pipe that tells of a failure or closes at exec."""
+    failure, report = os.pipe()
+    os.set_blocking(failure, False)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _become_task(start, stdin, output, report, soft_files)
+    except OSError as error:
+        os.close(failure)
+        raise explain(start, "fork", error.errno or 0) from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        os.close(report)
+    return pid, failure
+
+
+def _become_task(start: Start, stdin: int, output: int, report: int, soft_files: int) -> None:
+    """In the child: never returns. Each step is named before it is tried."""
+    step = "setup"
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        for number in _DEFAULT_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft_files, hard))
+        if start.user:
+            step = "user"
+            _become_user(start.user, output)
+        for source, target in ((stdin, 0), (output, 1), (output, 2)):
+            os.dup2(source, target)
+        step = "cwd"
+        os.chdir(start.cwd)
+        os.umask(start.umask)
+        step = "exec"
+        variables = environment(start.env)
+        program = find_program(start.argv[0], variables.get(b"PATH"))
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.execve(program, start.argv, variables)  # noqa: S606  no shell on purpose
+    except OSError as error:
+        os.write(report, f"{step} {error.errno or 0}".encode())
+    except BaseException:  # noqa: BLE001  nothing may escape from the child into the keeper's own loop
+        os.write(report, f"{step} {errno.EINVAL}".encode())
+    finally:
+        os._exit(127)
+
+
+def _become_user(name: str, output: int) -> None:
+    """Take on all rights of a user, for good. The look-up may wait for a directory service: hence in the child."""
+    import pwd
+
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise OSError(errno.ENOENT, "no such user") from None
+    if os.geteuid() != 0:
+        if entry.pw_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "only root may become another user")
+        return
+    os.fchown(output, entry.pw_uid, entry.pw_gid)  # else `echo x > /dev/stderr` in the task is denied
+    os.initgroups(name, entry.pw_gid)
+    os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
+    os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+
+
+def environment(env: list[bytes]) -> dict[bytes, bytes]:
+    variables = {}
+    for item in env:
+        name, _, value = item.partition(b"=")
+        variables[name] = value
+    return variables
+
+
+def find_program(name: bytes, path: bytes | None) -> bytes:
+    """Where the program is, by the *task's* PATH; a name with a slash is taken as it is. Raises OSError."""
+    if b"/" in name:
+        return name
+    number = errno.ENOENT
+    for folder in (DEFAULT_PATH.encode() if path is None else path).split(b":"):
+        candidate = (folder or b".") + b"/" + name
+        if os.access(candidate, os.X_OK):
+            if not os.path.isdir(candidate):
+                return candidate
+            number = errno.EACCES
+        elif os.path.exists(candidate):
+            number = errno.EACCES
+    raise OSError(number, os.strerror(number))
+
+
+def explain(start: Start, step: str, number: int) -> SpawnError:
+    """The error of a step, with one line for people."""
+    return SpawnError(step, number, message(step, number, start.argv[0], start.cwd, start.user))
+
+
+def message(step: str, number: int, program: bytes, cwd: bytes, user: str) -> str:
+    """What failed, where, and the remedy where there is one."""
+    reason = os.strerror(number)
+    name = os.fsdecode(program)[:200]
+    if step == "cwd":
+        return f"cannot enter the folder {os.fsdecode(cwd)[:200]}: {reason}"
+    if step == "user":
+        if number == errno.ENOENT:
+            return f"no user {user} on this host"
+        return f"cannot become user {user}: {reason} (only a keeper that runs as root can)"
+    if step != "exec":
+        return f"{step}: {reason}"
+    if number == errno.ENOENT and b"/" not in program:
+        return f"no program {name} in the task's PATH"
+    if number == errno.ENOENT and os.path.exists(os.path.join(cwd, program)):
+        return f"cannot run {name}: the interpreter in its first line does not exist"
+    if number == errno.ENOEXEC:
+        return f"cannot run {name}: it has no #! line and is no program of this machine"
+    if number == errno.E2BIG:
+        return f"cannot run {name}: arguments or environment too long (128 KiB each, 2 MiB in all): use a file"
+    return f"cannot run {name}: {reason}"

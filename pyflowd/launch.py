@@ -1,0 +1,199 @@
+"""From a task to the process that the keeper is asked to start: argv, environment, folder. Pure; starts nothing.
+
+Values reach a shell only through the environment (rule P1). An attempt's environment is: a few variables of its user,
+`PYFLOW_*`, `PARAM_*`, the env files, `env` of the workflow, `env` of the task, each over those before.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from typing import assert_never
+
+from msgspec import Struct
+
+from pyflowd import params
+from pyflowd.clock import from_us
+from pyflowd.engine import TaskRun
+from pyflowd.keeperlink import StartRequest
+from pyflowd.model import Argv, Kind, Shell, Workflow
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+ENV_FILE_MAX_BYTES = 1 << 20
+PASSED_ON = ("LANG", "LC_ALL", "TZ")
+"""Of the daemon's own environment; nothing else of it reaches a task."""
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """The user that a task runs as."""
+
+    name: str
+    home: str
+    path: str = PATH
+
+
+class Host(Struct, frozen=True, kw_only=True):
+    """What a launch needs of the host, read once when the daemon starts."""
+
+    own: Account
+    passed_on: dict[str, str]
+    strict_shell: tuple[str, ...]
+    """Argv before the text of a `run` task that names no shell."""
+
+
+def read_host(environ: dict[str, str]) -> Host:
+    """The daemon's own account and shell. Looks at the file system; called once."""
+    try:
+        entry = pwd.getpwuid(os.geteuid())
+        name, home = entry.pw_name, entry.pw_dir
+    except KeyError:  # a uid without an entry, as in a container
+        name, home = str(os.geteuid()), environ.get("HOME", "/")
+    bash = next(
+        (path for path in ("/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash") if os.access(path, os.X_OK)), ""
+    )
+    return Host(
+        own=Account(name=name, home=home, path=environ.get("PATH") or PATH),
+        passed_on={key: environ[key] for key in PASSED_ON if key in environ},
+        strict_shell=(bash, "-euo", "pipefail", "-c") if bash else ("/bin/sh", "-eu", "-c"),
+    )
+
+
+def account(user: str | None, host: Host) -> Account:
+    """The account of `user`; one that cannot be resolved is left to the keeper, which refuses it."""
+    if user is None or user == host.own.name:
+        return host.own
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        return Account(name=user, home="/")
+    return Account(name=entry.pw_name, home=entry.pw_dir)
+
+
+def command(kind: Kind, name: str, host: Host) -> tuple[str, ...]:
+    """The argv of a process task. The text of `run` goes in as one argument; the task's name is its `$0`."""
+    match kind:
+        case Shell():
+            return (*(kind.shell or host.strict_shell), kind.text, *(() if kind.shell else (name,)))
+        case Argv():
+            return kind.argv
+        case _:
+            assert_never(kind)
+
+
+class Binding(Struct, frozen=True, kw_only=True):
+    """What of a run its attempts are told; the same for each."""
+
+    run: int
+    workflow: str
+    values: dict[str, object]
+    scheduled_us: int | None = None
+
+
+def run_environment(workflow: Workflow, binding: Binding) -> dict[str, str]:
+    """The part of the environment that all attempts of a run have in common."""
+    told = {"PYFLOW_RUN_ID": str(binding.run), "PYFLOW_WORKFLOW": binding.workflow}
+    if binding.scheduled_us is not None:
+        told["PYFLOW_SCHEDULED_AT"] = from_us(binding.scheduled_us).isoformat()
+    return told | params.environment(workflow.params, binding.values)
+
+
+def request(
+    attempt_id: str,
+    workflow: Workflow,
+    task: TaskRun,
+    host: Host,
+    common: dict[str, str],
+    from_files: dict[str, str],
+    timeout_s: float | None,
+    log_max_bytes: int,
+) -> StartRequest:
+    """What the keeper is asked. `common` is run_environment, `from_files` what the env files gave."""
+    definition = task.definition
+    user = account(definition.user or workflow.user, host)
+    cwd = definition.cwd or workflow.cwd or user.home
+    env = {
+        **host.passed_on,
+        "PATH": user.path,
+        "HOME": user.home,
+        "USER": user.name,
+        "LOGNAME": user.name,
+        **common,
+        "PYFLOW_TASK": task.name,
+        "PYFLOW_ATTEMPT": str(task.attempts),
+        **from_files,
+        **workflow.env,
+        **definition.env,
+    }
+    return StartRequest(
+        attempt=attempt_id,
+        argv=command(definition.kind, task.name, host),
+        env=env,
+        cwd=cwd if cwd.startswith("/") else os.path.join(user.home, cwd),
+        user=None if user is host.own else user.name,
+        timeout_s=timeout_s,
+        kill_grace_s=definition.kill_grace_s,
+        leftover=definition.leftover,
+        log_max_bytes=definition.log_max_bytes or log_max_bytes,
+    )
+
+
+def read_env_files(paths: tuple[str, ...], host: Host) -> dict[str, str]:
+    """All env files of a workflow, later ones over earlier ones. Raises OSError, or ValueError with file and line."""
+    values: dict[str, str] = {}
+    for written in paths:
+        optional, path = written.startswith("-"), written.removeprefix("-")
+        try:
+            values |= parse_env_file(_read_regular(os.path.join(host.own.home, path)))
+        except FileNotFoundError:
+            if not optional:
+                raise
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return values
+
+
+def _read_regular(path: str) -> str:
+    """A regular file of at most 1 MiB; opened so that a FIFO cannot hang us."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > ENV_FILE_MAX_BYTES:
+            raise ValueError("not a regular file of at most 1 MiB")
+        return os.read(handle, ENV_FILE_MAX_BYTES + 1).decode()
+    finally:
+        os.close(handle)
+
+
+def stdin_descriptor(text: str | None) -> int | None:
+    """A descriptor from which `text` can be read; None for None."""
+    if text is None:
+        return None
+    handle = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    with os.fdopen(os.dup(handle), "wb") as file:
+        file.write(text.encode())
+    os.lseek(handle, 0, os.SEEK_SET)
+    return handle
+
+
+def parse_env_file(text: str) -> dict[str, str]:
+    """`NAME=value` lines; `#` comments, blank lines, an optional `export `, and one pair of quotes around the value.
+
+    Nothing is expanded. Raises ValueError with the line's number where a line is none of these.
+    """
+    values: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip().removeprefix("export ").lstrip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        name, equals, value = stripped.partition("=")
+        name = name.rstrip()
+        if not equals or not name.isascii() or not name.replace("_", "a").isalnum() or name[0].isdigit():
+            raise ValueError(f"line {number}: not NAME=value")
+        value = value.strip()
+        if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        if "\0" in value:
+            raise ValueError(f"line {number}: a NUL in a value")
+        values[name] = value
+    return values

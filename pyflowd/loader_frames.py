@@ -1,0 +1,123 @@
+"""What the loader and its child say to each other: one request, one answer, as length-prefixed msgpack frames.
+
+Types and framing only: who reads files is `loader_child`, who waits for it is `loader`.
+"""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+from msgspec import Struct
+
+from pyflowd.model import Problem
+
+HEADER_BYTES = 4
+MAX_FRAME_BYTES = 128 * 1024 * 1024
+"""A text of 8 MiB and its compiled form; only our own child writes these frames."""
+
+
+class Signature(Struct, frozen=True, array_like=True):
+    """What of a file changes when its content does (`ctime_ns` cannot be set by its owner)."""
+
+    mtime_ns: int
+    ctime_ns: int
+    size_bytes: int
+    inode: int
+
+
+def signature_of(status: os.stat_result) -> Signature:
+    return Signature(status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+
+
+class FileRequest(Struct, frozen=True, tag="file", array_like=True):
+    """Read and check `file`, a name in the folder."""
+
+    folder: str
+    file: str
+
+
+class TextRequest(Struct, frozen=True, tag="text", array_like=True):
+    """Check a text that a client sent; `label` is how messages call it."""
+
+    token: str
+    label: str
+    stem: str
+    is_json: bool
+    data: bytes
+
+
+Request = FileRequest | TextRequest
+
+
+class Loaded(Struct, frozen=True, kw_only=True, tag="loaded"):
+    """A definition that may come into force. `problems` are warnings; `compiled` is a `model.Workflow` as msgpack."""
+
+    file: str
+    token: str = ""
+    """Of a text; empty for a file."""
+    name: str
+    digest: str
+    """SHA-256 of `text`, in hex."""
+    text: bytes
+    compiled: bytes
+    problems: tuple[Problem, ...] = ()
+    signature: Signature | None = None
+
+
+class Rejected(Struct, frozen=True, kw_only=True, tag="rejected"):
+    """A definition that may not; `problems` says why. `digest` and `signature` are None if it could not be read."""
+
+    file: str
+    token: str = ""
+    problems: tuple[Problem, ...]
+    digest: str | None = None
+    signature: Signature | None = None
+
+
+class Unsettled(Struct, frozen=True, kw_only=True, tag="unsettled"):
+    """The file changed while it was read: ask again when it rests."""
+
+    file: str
+
+
+class Vanished(Struct, frozen=True, kw_only=True, tag="vanished"):
+    """There is no such file any more."""
+
+    file: str
+
+
+class Ready(Struct, frozen=True, tag="ready"):
+    """The child's first words: it has imported what it needs."""
+
+
+Result = Loaded | Rejected | Unsettled | Vanished
+Answer = Ready | Result
+
+_encoder = msgspec.msgpack.Encoder()
+_requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+_answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+
+
+def frame(message: Request | Answer) -> bytes:
+    body = _encoder.encode(message)
+    return len(body).to_bytes(HEADER_BYTES, "big") + body
+
+
+def decode_request(body: bytes) -> Request:
+    return _requests.decode(body)
+
+
+def take_answers(buffer: bytearray) -> list[Answer]:
+    """The answers that are complete in `buffer`, taken out of it."""
+    answers = []
+    at = 0
+    while len(buffer) - at >= HEADER_BYTES:
+        end = at + HEADER_BYTES + int.from_bytes(buffer[at : at + HEADER_BYTES], "big")
+        if len(buffer) < end:
+            break
+        answers.append(_answers.decode(memoryview(buffer)[at + HEADER_BYTES : end]))
+        at = end
+    if at:
+        del buffer[:at]
+    return answers

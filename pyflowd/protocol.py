@@ -1,0 +1,476 @@
+"""The control protocol: what travels on the Unix socket, its frames and its version. Shared by daemon and clients.
+
+A frame is a length (four bytes, big endian, at most `FRAME_MAX`) and one msgpack value. A client opens with `Command`
+(the thin client: the daemon parses, handles and renders; the answers are `Print`, `LogOpen`, `LogClose`, `Alive` and at
+last `Finish`) or with `Hello` (typed clients: then any number of requests, each answered by any number of replies and
+one `Done` or `Failure`). Who asks is told by the kernel, never by the message. Fields are only ever added, with a
+default; unknown fields are ignored.
+
+Times are wall-clock microseconds since the epoch (`_us`), sizes bytes. It knows nothing of sockets.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from pyflowd.model import Fate, Problem
+
+VERSION = 1
+FRAME_MAX = 1 << 20
+"""Most bytes of one frame. A longer answer is several frames; a longer request is refused."""
+
+
+class Level(IntEnum):
+    """What a peer may do; each includes those before it."""
+
+    NONE = 0
+    READ = 1
+    OPERATE = 2
+    ADMIN = 3
+
+
+# ---- Openings -------------------------------------------------------------------------------------------------------
+
+
+class Command(Struct, frozen=True, kw_only=True, tag="command"):
+    """One command line. The thin client packs it by hand, as a map with these keys."""
+
+    argv: list[str]
+    """What follows the program's name."""
+    version: int = VERSION
+    width: int = 80
+    """Columns of the terminal; 80 where there is none."""
+    colour: bool = False
+    terminal: bool = False
+    """Whether standard output is a terminal (progress, escaping)."""
+    timezone: str = ""
+    """IANA name for times shown; empty: the daemon's."""
+    files: dict[str, bytes] = field(default_factory=dict)
+    """Files named on the command line, as the client read them: the daemon opens no path that a client names."""
+
+
+class Hello(Struct, frozen=True, kw_only=True, tag="hello"):
+    version: int = VERSION
+
+
+# ---- Requests -------------------------------------------------------------------------------------------------------
+
+
+class GetHost(Struct, frozen=True, kw_only=True, tag="get_host"):
+    """The host at a glance -> HostView."""
+
+
+class GetRun(Struct, frozen=True, kw_only=True, tag="get_run"):
+    """One run with its tasks -> RunView, TaskPage...; `of` is a run id, or a workflow's name for its newest run."""
+
+    of: str
+
+
+class GetGraph(Struct, frozen=True, kw_only=True, tag="get_graph"):
+    """The DAG of a workflow, or of a run with its states -> GraphView; a name means the definition, a number a run."""
+
+    of: str
+
+
+class ListWorkflows(Struct, frozen=True, kw_only=True, tag="list_workflows"):
+    """-> WorkflowPage..."""
+
+
+class ShowWorkflow(Struct, frozen=True, kw_only=True, tag="show_workflow"):
+    """The definition in force -> DefinitionView."""
+
+    workflow: str
+
+
+class ListRuns(Struct, frozen=True, kw_only=True, tag="list_runs"):
+    """Past and present runs, newest first -> RunPage..."""
+
+    workflow: str | None = None
+    state: str | None = None
+    since_us: int | None = None
+    limit: int = 20
+
+
+class StartRun(Struct, frozen=True, kw_only=True, tag="start_run"):
+    """Record a run of an installed workflow, or of a file's text -> RunView (recorded, not started: rule I7).
+
+    With `wait`, RunView again at each change that is worth showing and at its end.
+    """
+
+    workflow: str = ""
+    file: str = ""
+    data: bytes = b""
+    """Text of a definition that is not installed (level admin); `file` is its label."""
+    params: dict[str, Any] = field(default_factory=dict)
+    params_are_text: bool = False
+    """Values came from a command line: the declared types direct how they are read (rule P4)."""
+    key: str = ""
+    """Rule I2: the same key again returns the first answer."""
+    dry_run: bool = False
+    """Record nothing -> PlanView."""
+
+
+class CancelRun(Struct, frozen=True, kw_only=True, tag="cancel_run"):
+    """Rules R3, R5; a second cancel kills at once -> RunView."""
+
+    run: int
+
+
+class RerunRun(Struct, frozen=True, kw_only=True, tag="rerun_run"):
+    """Do again -> RunView of the new run. Without `failed_only` and `from_task`, every task is done again."""
+
+    run: int
+    failed_only: bool = False
+    from_task: str | None = None
+    latest: bool = False
+    """With the definition in force instead of the text that the run began with (rule D1)."""
+    key: str = ""
+
+
+class PauseWorkflow(Struct, frozen=True, kw_only=True, tag="pause_workflow"):
+    """Schedules off (paused) or on -> WorkflowPage with the one."""
+
+    workflow: str
+    paused: bool = True
+
+
+class GetLogs(Struct, frozen=True, kw_only=True, tag="get_logs"):
+    """Output -> LogOpen..., LogClose..., each with two descriptors (log, index); `follow`: until the run has ended."""
+
+    of: str
+    task: str | None = None
+    follow: bool = False
+    all_attempts: bool = False
+    """Every attempt of a task, not the newest only."""
+
+
+class WatchRun(Struct, frozen=True, kw_only=True, tag="watch_run"):
+    """-> RunView now, at each change, and at its end; then Done."""
+
+    run: int
+
+
+class ListNext(Struct, frozen=True, kw_only=True, tag="list_next"):
+    """Coming slots, soonest first -> NextPage."""
+
+    workflow: str | None = None
+    limit: int = 10
+
+
+class ListSlots(Struct, frozen=True, kw_only=True, tag="list_slots"):
+    """The ledger of slots, oldest first -> SlotPage...; `limit`: the newest so many."""
+
+    workflow: str | None = None
+    since_us: int | None = None
+    limit: int | None = None
+
+
+class ListEvents(Struct, frozen=True, kw_only=True, tag="list_events"):
+    """What happened, oldest first -> EventPage...; with `follow` for ever."""
+
+    run: int | None = None
+    after: int | None = None
+    """Only events after this id."""
+    limit: int = 50
+    follow: bool = False
+
+
+class Reload(Struct, frozen=True, kw_only=True, tag="reload"):
+    """Look at the workflows folder again, wait for the outcome -> WorkflowPage of what changed or is wrong."""
+
+
+class GetHealth(Struct, frozen=True, kw_only=True, tag="get_health"):
+    """What `doctor` asks of a daemon -> HealthView."""
+
+
+class GetVersion(Struct, frozen=True, kw_only=True, tag="get_version"):
+    """-> VersionView."""
+
+
+Request = (
+    GetHost | GetRun | GetGraph | ListWorkflows | ShowWorkflow | ListRuns | StartRun | CancelRun | RerunRun
+    | PauseWorkflow | GetLogs | WatchRun | ListNext | ListSlots | ListEvents | Reload | GetHealth | GetVersion
+)  # fmt: skip
+
+LEVELS: dict[type, Level] = {
+    GetHost: Level.READ,
+    GetRun: Level.READ,
+    GetGraph: Level.READ,
+    ListWorkflows: Level.READ,
+    ShowWorkflow: Level.READ,
+    ListRuns: Level.READ,
+    StartRun: Level.OPERATE,
+    CancelRun: Level.OPERATE,
+    RerunRun: Level.OPERATE,
+    PauseWorkflow: Level.OPERATE,
+    GetLogs: Level.READ,
+    WatchRun: Level.READ,
+    ListNext: Level.READ,
+    ListSlots: Level.READ,
+    ListEvents: Level.READ,
+    Reload: Level.ADMIN,
+    GetHealth: Level.READ,
+    GetVersion: Level.READ,
+}
+"""The level of each request. A request that is not here cannot be made. StartRun of a file's text needs ADMIN."""
+
+
+# ---- Replies --------------------------------------------------------------------------------------------------------
+
+
+class RunView(Struct, frozen=True, kw_only=True, tag="run"):
+    run: int
+    workflow: str
+    state: str
+    reason: str | None = None
+    error: str = ""
+    """The facts behind the reason, for people."""
+    trigger: str = ""
+    """`manual`, `rerun`, or the name of the trigger that fired."""
+    params: dict[str, Any] = field(default_factory=dict)
+    created_us: int = 0
+    started_us: int | None = None
+    ended_us: int | None = None
+    scheduled_us: int | None = None
+    requested_by: str = ""
+    rerun_of: int | None = None
+    digest: str = ""
+    """SHA-256 of the text that the run is bound to (rule D1)."""
+    tasks_total: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    """Task state to number of tasks; states with none are left out."""
+    running: list[str] = field(default_factory=list)
+    """Names of running tasks, a few of them, for a progress line."""
+
+
+class TaskView(Struct, frozen=True, kw_only=True):
+    task: str
+    state: str
+    reason: str | None = None
+    error: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    attempts: int = 0
+    started_us: int | None = None
+    """Of the newest attempt, read just before the spawn."""
+    ended_us: int | None = None
+    retry_us: int | None = None
+    """While `retrying`: when the next attempt is due."""
+    cpu_s: float | None = None
+    """Of the newest attempt, from `wait4`; while it runs, sampled."""
+    max_rss_bytes: int | None = None
+    outputs: dict[str, Any] = field(default_factory=dict)
+    needs: list[str] = field(default_factory=list)
+
+
+class TaskPage(Struct, frozen=True, kw_only=True, tag="tasks"):
+    """Tasks of the run whose RunView came before, in the order of the definition."""
+
+    tasks: list[TaskView]
+
+
+class RunPage(Struct, frozen=True, kw_only=True, tag="runs"):
+    runs: list[RunView]
+
+
+class WorkflowView(Struct, frozen=True, kw_only=True):
+    workflow: str
+    state: str
+    """`active`, `paused`, `stale` (a bad newer version), `broken` (never a good one); paused wins over stale."""
+    file: str = ""
+    description: str = ""
+    schedules: list[str] = field(default_factory=list)
+    """Cron expressions with their zone, for people."""
+    next_us: int | None = None
+    paused_by: str = ""
+    last: RunView | None = None
+    live_runs: int = 0
+    tasks_total: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+class WorkflowPage(Struct, frozen=True, kw_only=True, tag="workflows"):
+    workflows: list[WorkflowView]
+
+
+class DefinitionView(Struct, frozen=True, kw_only=True, tag="definition"):
+    workflow: str
+    file: str
+    digest: str
+    loaded_us: int
+    text: bytes
+    view: WorkflowView
+
+
+class GraphView(Struct, frozen=True, kw_only=True, tag="graph"):
+    title: str
+    tasks: list[TaskView]
+    """With `needs`; `state` is empty for a definition."""
+
+
+class PlanView(Struct, frozen=True, kw_only=True, tag="plan"):
+    """What a run would do."""
+
+    workflow: str
+    params: dict[str, Any]
+    tasks: list[TaskView]
+    commands: dict[str, str] = field(default_factory=dict)
+    """Task to its shell text or its argv, quoted."""
+    warnings: list[Problem] = field(default_factory=list)
+
+
+class NextView(Struct, frozen=True, kw_only=True):
+    workflow: str
+    trigger: str
+    scheduled_us: int
+    timezone: str = ""
+
+
+class NextPage(Struct, frozen=True, kw_only=True, tag="next"):
+    slots: list[NextView]
+
+
+class SlotView(Struct, frozen=True, kw_only=True):
+    workflow: str
+    trigger: str
+    scheduled_us: int
+    fate: Fate
+    reason: str | None = None
+    run: int | None = None
+
+
+class SlotPage(Struct, frozen=True, kw_only=True, tag="slots"):
+    slots: list[SlotView]
+
+
+class EventView(Struct, frozen=True, kw_only=True):
+    event: int
+    """Its id; ascending."""
+    at_us: int
+    type: str
+    run: int | None = None
+    workflow: str = ""
+    task: str = ""
+    attempt: int | None = None
+    text: str = ""
+    """One sentence for people."""
+
+
+class EventPage(Struct, frozen=True, kw_only=True, tag="events"):
+    events: list[EventView]
+
+
+class HostView(Struct, frozen=True, kw_only=True, tag="host"):
+    version: str
+    pid: int
+    started_us: int
+    now_us: int
+    root: str
+    workflows: int
+    running: list[RunView]
+    queued: list[RunView]
+    failed: list[RunView]
+    """Runs that failed in the last 24 hours, newest first, ten at most."""
+    succeeded_24h: int
+    failed_24h: int
+    next: list[NextView]
+    problems: list[Problem]
+    """Definitions that were refused or are stale."""
+    warnings: list[str] = field(default_factory=list)
+    """What the administrator should know: no space, keeper lost, folder held."""
+
+
+class HealthView(Struct, frozen=True, kw_only=True, tag="health"):
+    checks: list[tuple[str, str, str]]
+    """(`ok` | `warning` | `error`, what was looked at, what was found and what to do)."""
+
+
+class VersionView(Struct, frozen=True, kw_only=True, tag="version"):
+    version: str
+    protocol: int = VERSION
+    pid: int = 0
+
+
+class Failure(Struct, frozen=True, kw_only=True, tag="failure"):
+    """Ends an answer: an expected error (errors.PyflowError)."""
+
+    code: str
+    message: str
+    exit_status: int
+
+
+class Done(Struct, frozen=True, kw_only=True, tag="done"):
+    """Ends an answer. `exit_status` is that of the run where the request waited for one, else 0."""
+
+    exit_status: int = 0
+
+
+class Alive(Struct, frozen=True, array_like=True, tag="alive"):
+    """Sent every few seconds while an answer waits for something, so that a client can tell waiting from death."""
+
+
+class LogOpen(Struct, frozen=True, kw_only=True, array_like=True, tag="log_open"):
+    """Output of one attempt; its frame carries two open descriptors: the log, and its index."""
+
+    run: int
+    task: str
+    attempt: int
+    live: bool
+    """More may come: LogClose will follow."""
+    label_width: int = 0
+    """Widest task name that may appear, for columns; 0: only one task is shown."""
+    raw: bool = False
+    """Bytes as they are: no time, no name."""
+    as_json: bool = False
+    """One JSON object a line: run, task, attempt, time, text."""
+    tail: int | None = None
+    """Only the last so many lines of all that is shown."""
+    since_us: int | None = None
+    """Only what arrived from this instant on."""
+
+
+class LogClose(Struct, frozen=True, kw_only=True, array_like=True, tag="log_close"):
+    """The attempt has ended: read what is left up to the index's end record, then close."""
+
+    task: str
+    attempt: int
+
+
+Reply = (
+    RunView | TaskPage | RunPage | WorkflowPage | DefinitionView | GraphView | PlanView | NextPage | SlotPage
+    | EventPage | HostView | HealthView | VersionView
+)  # fmt: skip
+
+
+# ---- Answers to the thin client -------------------------------------------------------------------------------------
+
+
+class Print(Struct, frozen=True, array_like=True, tag="print"):
+    """Bytes for standard output (`stream` 1) or standard error (2)."""
+
+    stream: int
+    text: bytes
+
+
+class Finish(Struct, frozen=True, array_like=True, tag="finish"):
+    """The last frame: what the client ends with."""
+
+    exit_status: int
+
+
+Opening = Command | Hello
+_encoder = msgspec.msgpack.Encoder()
+opening_decoder = msgspec.msgpack.Decoder(Opening)
+request_decoder = msgspec.msgpack.Decoder(Request)
+
+
+def frame(value: Struct) -> bytes:
+    """One frame of `value`. Raises ValueError where it would be longer than FRAME_MAX."""
+    body = _encoder.encode(value)
+    if len(body) > FRAME_MAX:
+        raise ValueError(f"a {type(value).__name__} of {len(body)} bytes does not fit a frame of {FRAME_MAX}")
+    return len(body).to_bytes(4, "big") + body

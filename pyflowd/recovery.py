@@ -1,0 +1,57 @@
+"""After a crash of the daemon or of the keeper: every attempt that the record calls live is matched with what the
+keeper knows (design, start protocol). There is no branch that guesses.
+
+    the keeper has its end             taken
+    the keeper has it running          adopted
+    never heard of, its epoch known    never started: started now, under the same attempt id (rule I3),
+                                       or ended as cancelled where the run is stopping
+    recorded as running, unknown now   unknown: record lost
+    its epoch is not in the lineage    unknown: record lost
+    the host was restarted             unknown: host restarted
+"""
+
+from __future__ import annotations
+
+from pyflowd.engine import TaskRun, cancelled_before_start
+from pyflowd.keeperlink import Listing
+from pyflowd.model import AttemptState, Lost, LostAttempt, TaskState
+from pyflowd.runs import Launch, LiveRun, Runs, Stop
+
+
+def reconcile(runs: Runs, listing: Listing, *, host_restarted: bool) -> list[str]:
+    """Match every live attempt; returns the ids that the keeper has and nobody here knows (another store's)."""
+    for live in list(runs.live.values()):
+        open_tasks = [task for task in live.by_index if task.state is TaskState.RUNNING]
+        if open_tasks:
+            epochs = {row[0]: row[2] for row in runs.store.rows("open_attempts", live.meta.run)}
+            for task in open_tasks:
+                _match(runs, live, task, epochs.get(task.name), listing, host_restarted=host_restarted)
+    for attempt_id in listing.ended:
+        if runs.is_ours(attempt_id):
+            runs.attempt_ended(attempt_id, listing.ended[attempt_id])  # recorded before: only acknowledged again
+    return [known for known in (*listing.running, *listing.ended) if not runs.is_ours(known)]
+
+
+def _match(
+    runs: Runs, live: LiveRun, task: TaskRun, epoch: str | None, listing: Listing, *, host_restarted: bool
+) -> None:
+    attempt_id = runs.attempt_id(live.run, task)
+    attempt = task.attempt
+    assert attempt is not None
+    if attempt_id in listing.ended:
+        return  # taken with all other ends
+    if attempt_id in listing.running:
+        running = listing.running[attempt_id]
+        runs.attempt_running(attempt_id, running.pid, running.started_us)
+        if live.run.stopping:
+            grace_s = 0.0 if live.run.cancels > 1 else task.definition.kill_grace_s
+            runs.actions.append(Stop(attempt_id, grace_s))
+    elif host_restarted:
+        runs.attempt_ended(attempt_id, LostAttempt(why=Lost.HOST_RESTARTED, at_us=runs.clock.wall_us()))
+    elif attempt.state is AttemptState.STARTING and epoch in (listing.epoch, *listing.lineage):
+        if live.run.stopping:
+            runs.attempt_ended(attempt_id, cancelled_before_start(runs.clock.wall_us()))
+        else:
+            runs.actions.append(Launch(live, task))
+    else:
+        runs.attempt_ended(attempt_id, LostAttempt(why=Lost.RECORD_LOST, at_us=runs.clock.wall_us()))

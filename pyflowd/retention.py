@@ -1,0 +1,121 @@
+"""What is kept of the past: runs, their logs, slots, by age, count and bytes. Removal is done here and is an event.
+
+The newest ended run of a workflow is always kept, live runs are never touched. Work is cut into small pieces, one a
+turn, so that a large clean-up delays nothing; folders are unlinked by a thread, which waits only on the disk.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+
+from pyflowd.clock import US
+from pyflowd.events import HistoryRemoved
+from pyflowd.model import Retention
+from pyflowd.runs import Runs
+from pyflowd.tasklogs import TaskLogs
+from pyflowd.workflows import Workflows
+
+RUNS_PER_PIECE = 100
+PAUSE_US = 20_000
+"""Between two pieces, so that others have their turns."""
+
+
+class Janitor:
+    """A thread that removes log folders, one after the other."""
+
+    def __init__(self, logs: TaskLogs) -> None:
+        self._logs = logs
+        self._queue: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def remove(self, run: int) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="pyflow-janitor", daemon=True)
+            self._thread.start()
+        self._queue.put(run)
+
+    def stop(self) -> None:
+        """Returns when what was asked for is removed; safe twice."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _work(self) -> None:
+        while (run := self._queue.get()) is not None:
+            self._logs.remove(run)
+
+
+class Retirement:
+    """Takes the expired away, a piece at a time."""
+
+    def __init__(self, runs: Runs, workflows: Workflows, logs: TaskLogs, janitor: Janitor, default: Retention) -> None:
+        self.runs = runs
+        self.workflows = workflows
+        self.logs = logs
+        self.janitor = janitor
+        self.default = default
+        self._todo: deque[tuple[str, Retention]] = deque()
+        self._removed: list[int] = []
+
+    def begin(self) -> None:
+        """Look at every workflow that has runs, one a turn from now on."""
+        if self._todo:
+            return
+        for (name,) in list(self.runs.store.rows("run_workflows")):
+            entry = self.workflows.entries.get(name)
+            self._todo.append((name, (entry and entry.head.retention) or self.default))
+        self._later()
+
+    def _later(self) -> None:
+        self.runs.timers.at(self.runs.clock.mono_us() + PAUSE_US, self._go_on)
+
+    def _go_on(self) -> None:
+        """The turn before has committed: its logs may go. Then the next piece."""
+        for run in self._removed:
+            self.janitor.remove(run)
+        self._removed = []
+        if not self._todo:
+            self.runs.batch.add("prune_definitions")
+            return
+        name, policy = self._todo.popleft()
+        gone = expired(self.runs, self.logs, name, policy)
+        if len(gone) > RUNS_PER_PIECE:
+            self._todo.appendleft((name, policy))
+        piece = gone[:RUNS_PER_PIECE]
+        if piece:
+            _remove(self.runs, name, piece)
+            self._removed = piece
+        if policy.age_s is not None:
+            before_us = self.runs.clock.wall_us() - round(policy.age_s * US)
+            self.runs.batch.add("prune_slots", name, before_us)
+        self._later()
+
+
+def expired(runs: Runs, logs: TaskLogs, workflow: str, policy: Retention) -> list[int]:
+    """Ended runs of a workflow that its policy no longer keeps, the oldest first; never the newest ended one."""
+    ended = [row[0] for row in runs.store.rows("ended_runs", workflow)]
+    gone: set[int] = set()
+    if policy.runs is not None:
+        gone.update(ended[max(1, policy.runs) :])
+    if policy.age_s is not None:
+        before_us = runs.clock.wall_us() - round(policy.age_s * US)
+        gone.update(row[0] for row in runs.store.rows("ended_runs_before", workflow, before_us, -1))
+    if policy.log_bytes is not None:
+        total = 0
+        for run in ended:
+            if run not in gone:
+                total += logs.run_bytes(run)
+                if total > policy.log_bytes:
+                    gone.add(run)
+    return sorted(gone.difference(ended[:1]))
+
+
+def _remove(runs: Runs, workflow: str, some: list[int]) -> None:
+    """Write the removal of runs into the turn's batch, with the event that says so (rule I6)."""
+    for run in some:
+        for statement in ("prune_samples", "prune_attempts", "prune_tasks", "prune_events", "prune_run"):
+            runs.batch.add(statement, run)
+    runs.batch.host_event(HistoryRemoved(runs.clock.wall_us(), workflow, len(some), some[-1]))

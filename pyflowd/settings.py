@@ -1,0 +1,100 @@
+"""`pyflowd.yaml`: the settings of one instance. Every key has a default; an empty or absent file is a working instance.
+
+Read with the same tables as definitions, so a mistake is told in the same way: file, line, column, reason, remedy.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from pyflowd import fields
+from pyflowd.document import DocumentError
+from pyflowd.document_yaml import parse_yaml
+from pyflowd.errors import Refused
+from pyflowd.fields import Enough, Report, Table, read
+from pyflowd.model import Problem, Retention, Severity
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What `pyflowd.yaml` says."""
+
+    max_tasks: int = 256
+    """Attempts at once on the host, over all runs."""
+    timezone: str | None = None
+    """Of schedules that name none; None: the host's."""
+    log_max_bytes: int = 64 << 20
+    """Kept of one attempt's output: head and tail; the middle is left out, and said so."""
+    run_log_max_bytes: int = 1 << 30
+    """Kept of all output of one run."""
+    retention: Retention = Retention(runs=1000, age_s=90 * 86_400.0)
+    """For workflows that say nothing of their own."""
+    sample_interval_s: float = 5.0
+    group_read: str = "pyflow"
+    group_operate: str = "pyflow-op"
+
+
+_RETENTION = Table(
+    "retention",
+    {
+        "runs": ("runs", fields.integer_from(1, 10**9)),
+        "age": ("age_s", fields.positive_duration_s),
+        "log_bytes": ("log_bytes", fields.file_size_bytes),
+    },
+)
+
+
+def _read_retention(value: object, report: Report) -> Retention:
+    return Retention(**read(_RETENTION, fields.mapping(value, report), report))
+
+
+SETTINGS = Table(
+    "the settings",
+    {
+        "max_tasks": ("max_tasks", fields.integer_from(1, 100_000)),
+        "timezone": ("timezone", fields.timezone),
+        "log_max_bytes": ("log_max_bytes", fields.file_size_bytes),
+        "run_log_max_bytes": ("run_log_max_bytes", fields.file_size_bytes),
+        "retention": ("retention", _read_retention),
+        "sample_interval": ("sample_interval_s", fields.positive_duration_s),
+        "group_read": ("group_read", fields.user),
+        "group_operate": ("group_operate", fields.user),
+    },
+)
+
+
+def load(path: str) -> Settings:
+    """The settings of the file at `path`; all defaults where there is none. Raises Refused with every problem."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return Settings()
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}") from error
+    return parse(path, data)
+
+
+def parse(path: str, data: bytes) -> Settings:
+    """The settings in `data`; a file of nothing but comments has none. Raises Refused with every problem."""
+    if not any(line.strip() and not line.lstrip().startswith(b"#") for line in data.splitlines()):
+        return Settings()
+    try:
+        document = parse_yaml(data)
+    except DocumentError as error:
+        raise Refused(f"{path}:{error.line}:{error.column}: {error}") from error
+    report = Report(path, document)
+    found = {}
+    try:
+        found = read(SETTINGS, fields.mapping(document.root, report), report)
+    except fields.Wrong as wrong:
+        report.wrong(document.mark, "the settings", wrong)
+    except Enough:
+        pass
+    errors = [problem for problem in report.problems if problem.severity is Severity.ERROR]
+    if errors:
+        raise Refused("\n".join(map(_line, errors)))
+    return Settings(**found)
+
+
+def _line(problem: Problem) -> str:
+    return str(problem)

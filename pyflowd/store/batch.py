@@ -1,0 +1,112 @@
+"""The writes of one turn, in order, until they are committed together.
+
+A batch is a list of named statements with their bindings and nothing else, so a commit that met a full disk can be
+made again from it. It keeps the fold (rows) beside the truth (events): each method writes what one fact changes.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from pyflowd.engine import Run, TaskRun
+from pyflowd.events import AttemptRunning, HostEvent, RunCreated, RunEnded, StoredEvent, TaskSettled
+from pyflowd.model import TASK_TERMINAL, Exit, Fate
+
+_encode = msgspec.msgpack.Encoder().encode
+Value = str | bytes | int | float | None
+
+
+class RunMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is bound to from its beginning; nothing of it ever changes."""
+
+    run: int
+    workflow: str
+    digest: str
+    trigger: str
+    params: dict[str, object] = {}
+    requested_by: str = ""
+    key: str = ""
+    rerun_of: int | None = None
+    scheduled_us: int | None = None
+    created_us: int = 0
+
+
+class Batch:
+    """Writes waiting for one commit."""
+
+    __slots__ = ("next_event", "writes")
+
+    def __init__(self, next_event: int) -> None:
+        self.writes: list[tuple[str, tuple[Value, ...]]] = []
+        self.next_event = next_event
+
+    def add(self, name: str, *bindings: Value) -> None:
+        """One statement of `writes.sql`."""
+        self.writes.append((name, bindings))
+
+    def event(self, run: int | None, event: StoredEvent) -> None:
+        at_us = event.started_us if isinstance(event, AttemptRunning) else event.at_us
+        self.add("event", self.next_event, run, at_us, _encode(event))
+        self.next_event += 1
+
+    def host_event(self, event: HostEvent) -> None:
+        self.event(None, event)
+
+    def run_created(self, meta: RunMeta, created: RunCreated, state: str, tasks_total: int) -> None:
+        self.add(
+            "run_create", meta.run, meta.workflow, meta.digest, state, meta.trigger, _encode(meta.params),
+            meta.requested_by, meta.key, meta.rerun_of, meta.scheduled_us, meta.created_us, tasks_total,
+        )  # fmt: skip
+        self.event(meta.run, created)
+
+    def run_state(self, run: Run) -> None:
+        self.add("run_state", run.state, run.reason, run.error, run.started_us, run.ended_us, run.run_id)
+        if run.ended_us is not None:
+            self.event(run.run_id, RunEnded(run.ended_us, run.state, run.reason, run.error))
+
+    def task_changed(self, run: Run, task: TaskRun, at_us: int) -> None:
+        """The row of a task that moved; when it settled without an attempt ending, that is a fact of its own."""
+        attempt = task.attempt
+        if attempt is not None and attempt.outcome is not None and attempt.number == task.attempts:
+            outcome, end = attempt.outcome, attempt.end
+            usage = end.usage if isinstance(end, Exit) else None
+            ended_us = end.ended_us if isinstance(end, Exit) else at_us
+            self.add(
+                "task_attempt_ended", run.run_id, task.index, task.name, task.state, task.reason, task.error,
+                task.attempts, task.retry_us, outcome.exit_code, outcome.signal, attempt.started_us, ended_us,
+                usage.cpu_us if usage else None, usage.max_rss_bytes if usage else None,
+            )  # fmt: skip
+            return
+        started_us = attempt.started_us if attempt else None
+        self.add(
+            "task", run.run_id, task.index, task.name, task.state, task.reason, task.error, task.attempts,
+            task.retry_us, started_us,
+        )  # fmt: skip
+        if task.state in TASK_TERMINAL:
+            self.event(run.run_id, TaskSettled(task.name, at_us, task.state, task.reason))
+
+    def attempt_started(self, run: Run, task: TaskRun, epoch: str, at_us: int) -> None:
+        self.add("attempt_start", run.run_id, task.index, task.attempts, "starting", epoch, at_us)
+
+    def attempt_running(self, run: Run, task: TaskRun, pid: int, started_us: int) -> None:
+        self.add("attempt_running", "running", pid, started_us, run.run_id, task.index, task.attempts)
+
+    def attempt_ended(self, run: Run, task: TaskRun, at_us: int) -> None:
+        attempt = task.attempt
+        assert attempt is not None
+        assert attempt.outcome is not None
+        outcome, end = attempt.outcome, attempt.end
+        usage = end.usage if isinstance(end, Exit) else None
+        self.add(
+            "attempt_end", outcome.state, outcome.reason, outcome.error, outcome.exit_code, outcome.signal,
+            end.started_us if isinstance(end, Exit) else None, end.ended_us if isinstance(end, Exit) else at_us,
+            usage.cpu_us if usage else None, usage.max_rss_bytes if usage else None,
+            end.leftovers if isinstance(end, Exit) else 0, run.run_id, task.index, attempt.number,
+        )  # fmt: skip
+
+    def slot(
+        self, workflow: str, trigger: str, scheduled_us: int, fate: Fate, reason: str | None, run: int | None
+    ) -> None:
+        """Rule T1: the slot's row, and the trigger's cursor with it."""
+        self.add("slot", workflow, trigger, scheduled_us, fate, reason, run)
+        self.add("trigger", workflow, trigger, scheduled_us)

@@ -1,0 +1,234 @@
+"""The store: SQLite through apsw. The only module that opens the database; one connection writes, one reads.
+
+The writing connection commits with `synchronous=FULL` in WAL mode (an acknowledged commit survives a power cut) and
+alone checkpoints. Statements live in `writes.sql` and `reads.sql`, the schema in numbered migrations. A full disk
+raises `NoSpace` and changes nothing; any other error of the store is fatal to the daemon, not to tasks (rule I8): after
+it nothing more may be acknowledged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apsw
+
+from pyflowd.errors import PyflowError, Unavailable
+from pyflowd.store import statements
+from pyflowd.store.batch import Batch
+
+DATABASE = "pyflow.db"
+BALLAST = "ballast"
+BALLAST_BYTES = 16 << 20
+"""Released when the disk is full: room for the ends of several thousand running tasks (rule I9)."""
+Row = tuple[Any, ...]
+
+
+class NoSpace(Unavailable):
+    """The disk is full; nothing of the batch was committed."""
+
+    code = "no_space"
+
+
+class StoreError(PyflowError):
+    """The store failed; the daemon must end (rule I8)."""
+
+    code = "store_failed"
+
+
+class Store:
+    """An open store. Use from one thread."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._lock = _lock(folder)
+        try:
+            with _fatal():
+                self._writer = _open(os.path.join(folder, DATABASE), writes=True)
+                _migrate(self._writer)
+                self._reader = _open(os.path.join(folder, DATABASE), writes=False)
+            _sync_folder(folder)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._writes = statements.read("writes.sql")
+        self._reads = statements.read("reads.sql")
+        self.instance = self.meta("instance") or self._first_open()
+        self.next_run = self.one("last_run")[0] + 1
+        self.next_event = self.one("last_event")[0] + 1
+
+    def _first_open(self) -> str:
+        instance = secrets.token_hex(4)
+        batch = Batch(1)
+        batch.add("meta", "instance", instance)
+        self.commit(batch)
+        return instance
+
+    def close(self) -> None:
+        """Checkpoint and close; safe twice."""
+        if self._lock >= 0:
+            self._reader.close()
+            self._writer.close()
+            os.close(self._lock)
+            self._lock = -1
+
+    # ---- Writing
+
+    def batch(self) -> Batch:
+        return Batch(self.next_event)
+
+    def commit(self, batch: Batch) -> None:
+        """Make all of `batch` durable, or raise with nothing of it done. NoSpace: it may be tried again."""
+        execute, sql = self._writer.execute, self._writes
+        try:
+            execute("BEGIN IMMEDIATE")
+            for name, bindings in batch.writes:
+                execute(sql[name], bindings)
+            execute("COMMIT")
+        except apsw.FullError as error:
+            self._roll_back()
+            raise NoSpace(f"{self.folder}: no space left on the device; free some") from error
+        except apsw.Error as error:
+            self._roll_back()
+            raise StoreError(f"{self.folder}/{DATABASE}: {error}") from error
+        self.next_event = batch.next_event
+
+    def _roll_back(self) -> None:
+        if self._writer.in_transaction:
+            with contextlib.suppress(apsw.Error):
+                self._writer.execute("ROLLBACK")
+
+    def changed_rows(self) -> int:
+        return self._writer.total_changes()
+
+    # ---- Reading
+
+    def rows(self, name: str, *bindings: object) -> Iterator[Row]:
+        """Rows of a statement of `reads.sql`."""
+        with _fatal():
+            yield from self._reader.execute(self._reads[name], bindings)
+
+    def one(self, name: str, *bindings: object) -> Row:
+        """The only row; raises LookupError where there is none."""
+        for row in list(self.rows(name, *bindings)):
+            return row
+        raise LookupError(f"{name} {bindings}")
+
+    def one_or_none(self, name: str, *bindings: object) -> Row | None:
+        return next(iter(list(self.rows(name, *bindings))), None)
+
+    def meta(self, key: str) -> str | None:
+        return next((row[0] for row in list(self.rows("meta", key))), None)
+
+    # ---- Space
+
+    def release_ballast(self) -> bool:
+        """Give the reserve back to the file system; True where there was one."""
+        try:
+            os.unlink(os.path.join(self.folder, BALLAST))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def take_ballast(self) -> bool:
+        """Set the reserve aside; False where there is no room for it."""
+        path = os.path.join(self.folder, BALLAST)
+        try:
+            if os.stat(path).st_size == BALLAST_BYTES:
+                return True
+        except FileNotFoundError:
+            pass
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(handle, 0, BALLAST_BYTES)
+            finally:
+                os.close(handle)
+        except OSError:
+            self.release_ballast()
+            return False
+        return True
+
+
+def library_verdict() -> tuple[bool, str]:
+    """Whether SQLite's library is free of the WAL-reset bug (fixed in 3.51.3, 3.50.7 and 3.44.6), and its version."""
+    version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+    sound = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
+    return sound, apsw.sqlite_lib_version()
+
+
+def _lock(folder: str) -> int:
+    """Rule I8: one daemon per state folder."""
+    handle = os.open(os.path.join(folder, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+        os.close(handle)
+        who = f" (pid {owner})" if owner else ""
+        raise Unavailable(f"{folder}: another pyflowd{who} uses this state folder; stop it first") from error
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return handle
+
+
+def _open(path: str, *, writes: bool) -> apsw.Connection:
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    connection = apsw.Connection(path, flags=flags, statementcachesize=80)
+    connection.set_busy_timeout(5000)
+    sound, _ = library_verdict()
+    connection.pragma("journal_mode", "wal" if sound else "truncate")
+    if writes:
+        connection.pragma("synchronous", "full" if sound else "extra")
+        connection.pragma("wal_autocheckpoint", 2000)
+    else:
+        connection.pragma("query_only", True)
+        connection.pragma("wal_autocheckpoint", 0)
+    connection.pragma("cache_size", -4096)
+    return connection
+
+
+def _migrate(connection: apsw.Connection) -> None:
+    steps = statements.migrations()
+    version = connection.pragma("user_version")
+    if version > len(steps):
+        raise StoreError(
+            f"{connection.filename}: written by a newer pyflowd (schema {version}, this one knows {len(steps)})"
+        )
+    for number, step in enumerate(steps[version:], version + 1):
+        with connection:
+            connection.execute(step)
+            connection.pragma("user_version", number)
+
+
+def _sync_folder(folder: str) -> None:
+    """SQLite ignores an error of this; we do not (a lost directory entry loses the database)."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _fatal() -> Iterator[None]:
+    try:
+        yield
+    except apsw.Error as error:
+        raise StoreError(f"store: {error}") from error
+
+
+def chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    """Rows in lists of at most `size`."""
+    page: list[Row] = []
+    for row in rows:
+        page.append(row)
+        if len(page) == size:
+            yield page
+            page = []
+    if page:
+        yield page

@@ -1,0 +1,99 @@
+-- name: event
+INSERT INTO event (event, run, at_us, body) VALUES (?, ?, ?, ?)
+
+-- name: meta
+INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+
+-- name: run_create
+INSERT INTO run (run, workflow, digest, state, trigger, params, requested_by, key, rerun_of, scheduled_us, created_us,
+                 tasks_total)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: run_state
+UPDATE run SET state = ?, reason = ?, error = ?, started_us = ?, ended_us = ? WHERE run = ? AND ended_us IS NULL
+
+-- name: task
+INSERT INTO task (run, n, task, state, reason, error, attempts, retry_us, started_us)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+ON CONFLICT (run, n) DO UPDATE SET state = ?4, reason = ?5, error = ?6, attempts = ?7, retry_us = ?8,
+    started_us = coalesce(?9, started_us)
+
+-- name: task_attempt_ended
+INSERT INTO task (run, n, task, state, reason, error, attempts, retry_us, exit_code, signal, started_us, ended_us,
+                  cpu_us, max_rss)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+ON CONFLICT (run, n) DO UPDATE SET state = ?4, reason = ?5, error = ?6, attempts = ?7, retry_us = ?8, exit_code = ?9,
+    signal = ?10, started_us = ?11, ended_us = ?12, cpu_us = ?13, max_rss = ?14
+
+-- name: attempt_start
+INSERT INTO attempt (run, n, attempt, state, epoch, started_us) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: attempt_running
+UPDATE attempt SET state = ?, pid = ?, started_us = ? WHERE run = ? AND n = ? AND attempt = ? AND state = 'starting'
+
+-- name: attempt_end
+UPDATE attempt SET state = ?, reason = ?, error = ?, exit_code = ?, signal = ?, started_us = coalesce(?, started_us),
+    ended_us = ?, cpu_us = ?, max_rss = ?, leftovers = ?
+WHERE run = ? AND n = ? AND attempt = ? AND ended_us IS NULL
+
+-- name: sample
+INSERT OR IGNORE INTO sample (run, n, attempt, at_us, cpu_us, rss) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: definition
+INSERT OR IGNORE INTO definition (digest, text, compiled, seen_us) VALUES (?, ?, ?, ?)
+
+-- name: file
+INSERT INTO file (file, signature, workflow, digest, problems, claimed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (file) DO UPDATE SET signature = ?2, workflow = ?3, digest = ?4, problems = ?5, claimed = ?6
+
+-- name: workflow_file
+UPDATE workflow SET file = ? WHERE workflow = ?
+
+-- name: file_remove
+DELETE FROM file WHERE file = ?
+
+-- name: workflow
+INSERT INTO workflow (workflow, file, digest, loaded_us) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (workflow) DO UPDATE SET file = ?2, digest = ?3, loaded_us = ?4
+
+-- name: workflow_remove
+UPDATE workflow SET digest = NULL WHERE workflow = ?
+
+-- name: workflow_pause
+UPDATE workflow SET paused_us = ?, paused_by = ? WHERE workflow = ?
+
+-- name: trigger
+INSERT INTO trigger (workflow, trigger, cursor_us) VALUES (?1, ?2, ?3)
+ON CONFLICT (workflow, trigger) DO UPDATE SET cursor_us = ?3
+
+-- name: trigger_remove
+DELETE FROM trigger WHERE workflow = ? AND trigger = ?
+
+-- name: slot
+INSERT INTO slot (workflow, trigger, scheduled_us, fate, reason, run) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: prune_samples
+DELETE FROM sample WHERE run = ?
+
+-- name: prune_attempts
+DELETE FROM attempt WHERE run = ?
+
+-- name: prune_tasks
+DELETE FROM task WHERE run = ?
+
+-- name: prune_events
+DELETE FROM event WHERE run = ?
+
+-- name: prune_run
+DELETE FROM run WHERE run = ? AND ended_us IS NOT NULL
+
+-- name: prune_slots
+DELETE FROM slot WHERE workflow = ? AND scheduled_us < ?
+
+-- name: prune_host_events
+DELETE FROM event WHERE run IS NULL AND at_us < ?
+
+-- name: prune_definitions
+DELETE FROM definition WHERE digest NOT IN (SELECT digest FROM run)
+    AND digest NOT IN (SELECT digest FROM workflow WHERE digest IS NOT NULL)
+    AND digest NOT IN (SELECT digest FROM file WHERE digest IS NOT NULL)

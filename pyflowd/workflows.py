@@ -1,0 +1,374 @@
+"""The workflows in force: their definitions, their schedules, and how a start becomes a run.
+
+Holds what `catalog` decided about the files, asks `schedule` what is due and `overlap` what becomes of a start, and
+writes all of it into the turn's batch. It opens no file of the workflows folder.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from pyflowd import overlap, schedule
+from pyflowd import params as parameters
+from pyflowd.clock import Clock
+from pyflowd.errors import NotFound, Refused, nearest
+from pyflowd.events import (
+    DefinitionLoaded,
+    DefinitionRefused,
+    DefinitionRemoved,
+    WorkflowPaused,
+    WorkflowResumed,
+)
+from pyflowd.model import (
+    Fate,
+    Overlap,
+    Problem,
+    Reason,
+    Retention,
+    RunState,
+    Schedule,
+    Severity,
+    SlotReason,
+    TaskState,
+    Workflow,
+)
+from pyflowd.protocol import NextView, RunView, WorkflowView
+from pyflowd.runs import LiveRun, Runs
+from pyflowd.schedule import Due, Timetable
+from pyflowd.store.batch import RunMeta
+from pyflowd.store.store import Store
+from pyflowd.zones import Zone
+
+KEPT_COMPILED = 64
+MISSED_PER_TURN = 500
+"""Slots of a down time that are written in one turn, so that a long one delays nothing."""
+
+log = logging.getLogger("pyflowd.workflows")
+_workflow = msgspec.msgpack.Decoder(Workflow)
+_problems = msgspec.msgpack.Decoder(list[Problem])
+
+
+class _Nothing(msgspec.Struct, frozen=True):
+    """A task of which only the presence counts."""
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept decoded of every definition in force; the rest is decoded when it is needed."""
+
+    triggers: tuple[Schedule, ...] = ()
+    description: str = ""
+    overlap: Overlap | None = None
+    queue_max: int = 100
+    retention: Retention | None = None
+    tasks: tuple[_Nothing, ...] = ()
+
+
+_head = msgspec.msgpack.Decoder(Head)
+
+
+class Entry:
+    """A workflow that is, or was, in force."""
+
+    __slots__ = ("compiled", "digest", "file", "head", "loaded_us", "name", "paused_by", "paused_us")
+
+    def __init__(self, name: str, file: str, digest: str, compiled: bytes, loaded_us: int) -> None:
+        self.name = name
+        self.file = file
+        self.digest = digest
+        self.compiled = compiled
+        self.head = _head.decode(compiled)
+        self.loaded_us = loaded_us
+        self.paused_us: int | None = None
+        self.paused_by = ""
+
+    @property
+    def definition(self) -> Workflow:
+        return _workflow.decode(self.compiled)
+
+
+class Workflows:
+    """All definitions in force, their timetable, and the starts of runs. One thread; part of a turn."""
+
+    def __init__(self, store: Store, runs: Runs, host_id: str, zone: Zone) -> None:
+        self.store = store
+        self.runs = runs
+        self.clock: Clock = runs.clock
+        self.zone = zone
+        self.host_id = host_id
+        self.entries: dict[str, Entry] = {}
+        self.timetable = Timetable(host_id, zone)
+        self._paused: dict[str, tuple[int, str]] = {}
+        """Also of workflows whose file is gone for the moment: a pause outlives a re-installation."""
+        self.topics: set[str] = set()
+        """What changed in this turn, for those who watch."""
+        self._missed: deque[tuple[str, Schedule, Iterator[int]]] = deque()
+        self._recent: OrderedDict[str, Workflow] = OrderedDict()
+
+    # ---- Looking up
+
+    def find(self, name: str) -> Entry:
+        """The workflow in force; raises NotFound with the nearest name."""
+        entry = self.entries.get(name)
+        if entry is None:
+            raise NotFound(f'no workflow "{name}"{nearest(name, list(self.entries))}; `pyflowctl list` names all')
+        return entry
+
+    def compiled(self, digest: str) -> Workflow:
+        """The definition of this text, in force or not (rule D1)."""
+        known = self._recent.get(digest)
+        if known is None:
+            known = _workflow.decode(self.store.one("compiled", digest)[0])
+            self._recent[digest] = known
+            if len(self._recent) > KEPT_COMPILED:
+                self._recent.popitem(last=False)
+        return known
+
+    def decode(self, compiled: bytes) -> Workflow:
+        return _workflow.decode(compiled)
+
+    def upcoming(self, workflow: str | None, limit: int) -> list[NextView]:
+        coming = self.timetable.upcoming(self.clock.wall_us(), limit, workflow)
+        return [
+            NextView(
+                workflow=due.workflow,
+                trigger=due.trigger.name,
+                scheduled_us=due.scheduled_us,
+                timezone=due.trigger.timezone or self.zone.name,
+            )
+            for due in coming
+            if due.workflow not in self._paused
+        ]
+
+    def view(self, entry: Entry, problems: list[Problem], last: RunView | None) -> WorkflowView:
+        """What `list` and `show` say of a workflow in force; `problems` are those of its newest text."""
+        next_us = self.timetable.next_of(entry.name, self.clock.wall_us())
+        stale = any(problem.severity is Severity.ERROR for problem in problems)
+        paused = entry.name in self._paused
+        schedules = [f"{trigger.cron} ({trigger.timezone or self.zone.name})" for trigger in entry.head.triggers]
+        return WorkflowView(
+            workflow=entry.name,
+            state="paused" if paused else "stale" if stale else "active",
+            file=entry.file,
+            description=entry.head.description,
+            schedules=schedules,
+            next_us=None if paused else next_us,
+            paused_by=self._paused.get(entry.name, (0, ""))[1],
+            last=last,
+            live_runs=len(self.runs.of_workflow.get(entry.name, ())),
+            tasks_total=len(entry.head.tasks),
+            problems=problems,
+        )
+
+    # ---- Definitions come and go
+
+    def restore(self, now_us: int) -> None:
+        """What was in force when the daemon last was there; the slots since then are accounted for as `down`."""
+        cursors: dict[str, dict[str, int]] = {}
+        for workflow, trigger, cursor_us in self.store.rows("triggers"):
+            cursors.setdefault(workflow, {})[trigger] = cursor_us
+        for name, file, digest, loaded_us, paused_us, paused_by, compiled in self.store.rows("workflows"):
+            if paused_us is not None:
+                self._paused[name] = (paused_us, paused_by)
+            if digest is None:
+                continue
+            entry = self.entries[name] = Entry(name, file, digest, compiled, loaded_us)
+            known = cursors.get(name, {})
+            resumed: dict[str, int] = {}
+            for trigger in entry.head.triggers:
+                since_us = known.get(trigger.name, now_us)
+                self._missed.append((name, trigger, self.timetable.missed(name, trigger, since_us, now_us)))
+                waits_us = schedule.jitter_us(self.host_id, name, trigger.name, trigger.jitter_s)
+                resumed[trigger.name] = max(since_us, now_us - waits_us)
+            self.timetable.set_workflow(name, entry.head.triggers, now_us, resumed)
+
+    def put(self, name: str, file: str, digest: str, text: bytes, compiled: bytes) -> None:
+        """Put a definition in force; one with the text that is in force already changes its file only."""
+        now_us = self.clock.wall_us()
+        batch, old = self.runs.batch, self.entries.get(name)
+        loaded_us = old.loaded_us if old and old.digest == digest else now_us
+        entry = self.entries[name] = Entry(name, file, digest, compiled, loaded_us)
+        batch.add("workflow", name, file, digest, loaded_us)
+        if old and old.digest == digest:
+            return
+        batch.add("definition", digest, text, compiled, now_us)
+        batch.host_event(DefinitionLoaded(now_us, name, file, digest))
+        kept = {trigger.name for trigger in old.head.triggers} if old else set()
+        for trigger in entry.head.triggers:
+            if trigger.name not in kept:
+                batch.add("trigger", name, trigger.name, now_us)
+        for gone in kept - {trigger.name for trigger in entry.head.triggers}:
+            batch.add("trigger_remove", name, gone)
+        self._finish_missed(name)
+        self.timetable.set_workflow(name, entry.head.triggers, now_us)
+
+    def remove(self, name: str) -> None:
+        """Rule D3: its schedules end, its runs go on."""
+        entry = self.entries.pop(name)
+        now_us = self.clock.wall_us()
+        self._finish_missed(name)
+        self.timetable.remove_workflow(name)
+        self.runs.batch.add("workflow_remove", name)
+        for trigger in entry.head.triggers:
+            self.runs.batch.add("trigger_remove", name, trigger.name)
+        self.runs.batch.host_event(DefinitionRemoved(now_us, name))
+
+    def moved(self, name: str, file: str) -> None:
+        """The same text is in force from another file."""
+        entry = self.entries[name]
+        if entry.file != file:
+            entry.file = file
+            self.runs.batch.add("workflow_file", file, name)
+
+    def refused(self, name: str, problem: Problem) -> None:
+        """Say that a newer text of `name` is bad (rule D2)."""
+        self.runs.batch.host_event(DefinitionRefused(self.clock.wall_us(), name, str(problem)))
+
+    def pause(self, name: str, by: str) -> None:
+        """Schedules off, or on where `by` is empty. Slots that pass meanwhile are rows `skipped: paused`."""
+        self.find(name)
+        now_us = self.clock.wall_us()
+        if by:
+            self._paused[name] = (now_us, by)
+            self.runs.batch.add("workflow_pause", now_us, by, name)
+            self.runs.batch.host_event(WorkflowPaused(now_us, name, by))
+        elif self._paused.pop(name, None):
+            self.runs.batch.add("workflow_pause", None, "", name)
+            self.runs.batch.host_event(WorkflowResumed(now_us, name, by))
+
+    def take_topics(self) -> set[str]:
+        topics, self.topics = self.topics, set()
+        return topics
+
+    # ---- Starts
+
+    def start(
+        self,
+        name: str,
+        digest: str,
+        definition: Workflow,
+        values: dict[str, Any],
+        *,
+        trigger: str,
+        by: str,
+        key: str = "",
+        rerun_of: int | None = None,
+        kept: dict[str, TaskState] | None = None,
+    ) -> LiveRun:
+        """Record a run that somebody asked for; raises Refused where the queue is full (rule T5)."""
+        live = self.runs.references(name)
+        decision = overlap.decide(definition.overlap, False, live, definition.queue_max)
+        if isinstance(decision, overlap.RefuseFull):
+            raise Refused(f"{name}: {decision.queued} runs wait already (queue_max); cancel some, or wait")
+        meta = RunMeta(
+            run=self.runs.next_run(), workflow=name, digest=digest, trigger=trigger, params=values, requested_by=by,
+            key=key, rerun_of=rerun_of, created_us=self.clock.wall_us(),
+        )  # fmt: skip
+        return self._enter(meta, definition, kept or {}, decision)
+
+    def _enter(
+        self, meta: RunMeta, definition: Workflow, kept: dict[str, TaskState], decision: overlap.Decision
+    ) -> LiveRun:
+        """Record the run and do what the overlap rule decided of it and of others."""
+        match decision:
+            case overlap.EnqueueLatest(drop=others) | overlap.Replace(cancel=others):
+                for other in others:
+                    self.runs.cancel(self.runs.live[other], f"run {meta.run}", Reason.REPLACED)
+            case _:
+                pass
+        live = self.runs.create(meta, definition, kept)
+        if isinstance(decision, overlap.Start):
+            self.runs.start(live)
+        return live
+
+    def after_runs(self, ended: list[LiveRun]) -> None:
+        """Runs have ended: let the next queued ones of their workflows go."""
+        for live in ended:
+            self._admit(live.meta.workflow)
+
+    def admit_all(self) -> None:
+        """After a restart: a queued run whose place is free goes."""
+        for name in list(self.runs.of_workflow):
+            self._admit(name)
+
+    def _admit(self, name: str) -> None:
+        waiting = self.runs.of_workflow.get(name, [])
+        if waiting and all(live.run.state is RunState.QUEUED for live in waiting):
+            self.runs.start(waiting[0])
+
+    # ---- Slots
+
+    def next_due_us(self) -> int | None:
+        """When the wall clock must be looked at again."""
+        return self.timetable.next_due_us()
+
+    def has_work(self) -> bool:
+        """Whether `tick` has something to write already."""
+        return bool(self._missed)
+
+    def tick(self) -> None:
+        """Give every slot that has come due its row, and those that fire their run (rule T1)."""
+        self._write_missed(MISSED_PER_TURN)
+        for due in self.timetable.due(self.clock.wall_us(), self.clock.mono_us()):
+            self._slot(due)
+
+    def _slot(self, due: Due) -> None:
+        entry = self.entries[due.workflow]
+        self._finish_missed(due.workflow)
+        live = self.runs.references(due.workflow)
+        decision = schedule.fate(
+            due,
+            due.workflow in self._paused,
+            due.trigger.enabled,
+            overlap.decide(entry.head.overlap, True, live, entry.head.queue_max),
+        )
+        if isinstance(decision, overlap.Skip):
+            self._skip(due.workflow, due.trigger.name, due.scheduled_us, decision.reason, decision.because_of_run)
+            return
+        self._fire(entry, due.trigger, due.scheduled_us, decision)
+
+    def _fire(self, entry: Entry, trigger: Schedule, scheduled_us: int, decision: overlap.Decision) -> None:
+        definition = entry.definition
+        try:
+            values = parameters.bind(definition.params, trigger.params, from_text=False)
+        except Refused as error:
+            log.error("%s: slot skipped: %s", entry.name, error, extra={"action": "bad_params"})
+            self._skip(entry.name, trigger.name, scheduled_us, SlotReason.BAD_PARAMS, None)
+            return
+        meta = RunMeta(
+            run=self.runs.next_run(), workflow=entry.name, digest=entry.digest, trigger=trigger.name, params=values,
+            requested_by="schedule", scheduled_us=scheduled_us, created_us=self.clock.wall_us(),
+        )  # fmt: skip
+        self.runs.batch.slot(entry.name, trigger.name, scheduled_us, Fate.FIRED, None, meta.run)
+        self._enter(meta, definition, {}, decision)
+
+    def _skip(self, name: str, trigger: str, scheduled_us: int, reason: SlotReason, run: int | None) -> None:
+        self.runs.batch.slot(name, trigger, scheduled_us, Fate.SKIPPED, reason, run)
+
+    def fire_reboot(self) -> None:
+        """The host has been started: every `@reboot` trigger fires, its slot is the moment that we noticed."""
+        now_us = self.clock.wall_us()
+        for name, trigger in self.timetable.reboot_triggers():
+            self._slot(Due(workflow=name, trigger=trigger, scheduled_us=now_us, due_us=now_us))
+
+    def _write_missed(self, most: int) -> None:
+        """Some of the slots that passed while the daemon was down."""
+        while self._missed and most > 0:
+            name, trigger, slots = self._missed[0]
+            for scheduled_us in slots:
+                self._skip(name, trigger.name, scheduled_us, SlotReason.DOWN, None)
+                most -= 1
+                if most <= 0:
+                    return
+            self._missed.popleft()
+
+    def _finish_missed(self, name: str) -> None:
+        """All of them, of one workflow: its cursors are about to move on."""
+        for pending in [pending for pending in self._missed if pending[0] == name]:
+            self._missed.remove(pending)
+            for scheduled_us in pending[2]:
+                self._skip(name, pending[1].name, scheduled_us, SlotReason.DOWN, None)

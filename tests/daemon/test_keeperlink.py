@@ -1,0 +1,145 @@
+"""`pyflowd.keeperlink`: the daemon's half, against a real keeper that it starts itself."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyflowd.errors import Refused, Unavailable
+from pyflowd.keeper import wire
+from pyflowd.keeperlink import Ended, Gone, KeeperLink, Running, StartRequest, decode_event
+from tests.daemon.keeper_host import DEADLINE_S, KeeperHost, append, lock_is_free, succeeded, wait_until
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[KeeperHost]:
+    """A host whose link starts the keeper; none runs yet."""
+    keeper = KeeperHost(tmp_path / "k")
+    keeper.link = KeeperLink(str(keeper.run_dir), str(keeper.folder), spawn=True, idle_exit_s=60.0)
+    yield keeper
+    keeper.end()
+
+
+def test_a_link_starts_a_keeper_where_none_is_and_finds_it_again(host: KeeperHost) -> None:
+    first = host.connect()
+    assert succeeded(host.run("a", "/bin/true"))
+    again = host.connect()
+    assert again.epoch == first.epoch
+    assert set(again.ended) == {"a"}
+
+
+def test_the_keeper_that_a_link_starts_is_nobodys_child(host: KeeperHost) -> None:
+    host.connect()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_the_arguments_of_a_keeper_name_its_root(host: KeeperHost) -> None:
+    host.connect()
+    pid = host.run("a", sh="cat /proc/$PPID/cmdline | tr '\\0' ' '")
+    assert succeeded(pid)
+    assert f"--root {host.folder} ".encode() in host.wait_log("a")
+
+
+def test_a_keeper_that_keeps_nothing_ends_at_goodbye(host: KeeperHost) -> None:
+    host.connect()
+    host.run("a", "/bin/true")
+    host.run("b", "/nonexistent")
+    host.link.acknowledge("a")
+    host.link.acknowledge("b")
+    host.link.goodbye()
+    wait_until(lambda: lock_is_free(host.run_dir), "the keeper's end")
+
+
+def test_without_leave_to_start_one_a_missing_keeper_is_said_in_one_line(tmp_path: Path) -> None:
+    link = KeeperLink(str(tmp_path / "none"), "x", spawn=False)
+    with pytest.raises(Unavailable, match=r"no keeper in .*none after 0.05 s.*start it") as caught:
+        link.connect(0.05)
+    assert "\n" not in str(caught.value)
+
+
+def test_many_links_at_once_find_one_keeper(tmp_path: Path) -> None:
+    host = KeeperHost(tmp_path / "k")
+    epochs: list[str] = []
+
+    def connect() -> None:
+        link = KeeperLink(str(host.run_dir), "x", spawn=True)
+        epochs.append(link.connect(DEADLINE_S).epoch)
+        link.close()
+
+    threads = [threading.Thread(target=connect) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(epochs) == 4
+    assert len(set(epochs)) == 1
+    host.end()
+
+
+def test_the_loss_of_the_keeper_is_an_event_and_closes_the_link(host: KeeperHost) -> None:
+    host.link = KeeperLink(str(host.run_dir), str(host.folder), spawn=False)
+    host.begin()
+    host.kill()
+    host.wait_gone()
+    assert host.link.fileno() == -1
+    assert host.link.receive() == []
+
+
+def test_descriptors_of_a_start_without_a_connection_are_closed(tmp_path: Path) -> None:
+    link = KeeperLink(str(tmp_path), "x", spawn=False)
+    descriptors = [append(tmp_path / name) for name in "ab"]
+    link.start(StartRequest(attempt="a", argv=("/bin/true",), env={}, cwd="/"), descriptors[0], descriptors[1])
+    for descriptor in descriptors:
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"attempt": "a\nb"}, "control character"),
+        ({"attempt": ""}, "1 to 200 bytes"),
+        ({"argv": ()}, "no program"),
+        ({"argv": ("x", "a\0b")}, "NUL"),
+        ({"env": {"A": "a\0b"}}, "NUL"),
+        ({"cwd": "/a\0b"}, "NUL"),
+        ({"argv": ("x", "y" * (wire.MAX_FRAME_BYTES + 1))}, "in a file"),
+    ],
+)
+def test_what_no_process_can_be_given_is_refused_before_it_is_sent(
+    tmp_path: Path, changes: dict[str, object], words: str
+) -> None:
+    link = KeeperLink(str(tmp_path), "x", spawn=False)
+    request = {"attempt": "a", "argv": ("/bin/true",), "env": {}, "cwd": "/", **changes}
+    with pytest.raises(Refused, match=words):
+        link.start(StartRequest(**request), -1, -1)  # type: ignore[arg-type]
+
+
+def test_events_of_a_kind_that_is_not_known_are_passed_over() -> None:
+    assert decode_event(200, [b"a"]) is None
+
+
+def test_requests_sent_together_are_answered_in_order(host: KeeperHost) -> None:
+    host.connect()
+    for name in ("a", "b"):
+        host.start(name, "sleep", "60", flush=False)
+        host.link.stop(name, 0)
+    host.link.flush()
+    assert not host.link.wants_write()
+    events: list[object] = []
+    give_up = time.monotonic() + DEADLINE_S
+    while sum(isinstance(event, Ended) for event in events) < 2:
+        assert time.monotonic() < give_up
+        select.select([host.link], [], [], 1.0)
+        events += host.link.receive()
+    kinds = [(type(event), getattr(event, "attempt", "")) for event in events]
+    assert kinds.index((Running, "a")) < kinds.index((Ended, "a"))
+    assert kinds.index((Running, "b")) < kinds.index((Ended, "b"))
+    assert Gone() not in events

@@ -1,0 +1,129 @@
+"""When a change in the folder is believed (rules D4 and D6), over times that the test makes."""
+
+from __future__ import annotations
+
+from pyflowd.loader_frames import Signature
+from pyflowd.settling import AWAY_US, HOLD_US, OPEN_LIMIT_US, SETTLE_US, FolderGone, Scan, Settling, plan
+
+OLD = Signature(1, 1, 10, 1)
+NEW = Signature(2, 2, 20, 1)
+NEWER = Signature(3, 3, 30, 1)
+
+
+def settled(**files: Signature) -> Settling:
+    settling = Settling()
+    settling.observe(files, 0)
+    settling.observe(files, SETTLE_US)
+    return settling
+
+
+def test_a_new_file_counts_when_it_has_rested() -> None:
+    settling = Settling()
+    assert settling.observe({"a": NEW}, 0) == ({}, SETTLE_US, False)
+    assert settling.observe({"a": NEW}, SETTLE_US - 1).entries == {}
+    assert settling.observe({"a": NEW}, SETTLE_US).entries == {"a": NEW}
+
+
+def test_each_change_starts_the_rest_anew() -> None:
+    settling = Settling()
+    settling.observe({"a": NEW}, 0)
+    settling.observe({"a": NEWER}, 90_000)
+    assert settling.observe({"a": NEWER}, SETTLE_US).entries == {}
+    assert settling.observe({"a": NEWER}, 90_000 + SETTLE_US).entries == {"a": NEWER}
+
+
+def test_the_settled_version_stands_while_a_newer_one_is_written() -> None:
+    settling = settled(a=OLD)
+    assert settling.observe({"a": NEW}, 500_000).entries == {"a": OLD}
+
+
+def test_a_file_renamed_into_place_counts_at_once_and_is_told_again() -> None:
+    settling = settled(a=OLD)
+    settling.moved_in("a")
+    assert settling.observe({"a": NEW}, 500_000) == ({"a": NEW}, 500_000 + SETTLE_US, False)
+    assert settling.observe({"a": NEW}, 500_000 + SETTLE_US) == ({"a": NEW}, None, True)
+
+
+def test_a_file_written_to_after_its_rename_must_rest() -> None:
+    settling = Settling()
+    settling.moved_in("a")
+    settling.written("a", 0)
+    assert settling.observe({"a": NEW}, 0).entries == {}
+
+
+def test_a_file_held_open_by_its_writer_waits_for_the_close() -> None:
+    settling = Settling()
+    settling.written("a", 0)
+    settling.observe({"a": NEW}, 0)
+    assert settling.observe({"a": NEW}, 10 * SETTLE_US).entries == {}
+    settling.closed("a")
+    assert settling.observe({"a": NEW}, 10 * SETTLE_US + 1).entries == {"a": NEW}
+
+
+def test_a_close_that_was_never_told_is_not_waited_for_for_ever() -> None:
+    settling = Settling()
+    settling.written("a", 0)
+    settling.observe({"a": NEW}, 0)
+    assert settling.observe({"a": NEW}, OPEN_LIMIT_US).entries == {"a": NEW}
+
+
+def test_a_file_that_comes_back_was_never_gone() -> None:
+    settling = settled(a=OLD)
+    assert settling.observe({}, 500_000).entries == {"a": OLD}
+    assert settling.observe({"a": OLD}, 600_000) == ({"a": OLD}, None, False)
+    assert settling.observe({}, 500_000 + AWAY_US).entries == {"a": OLD}
+
+
+def test_a_file_that_stays_away_is_gone() -> None:
+    settling = settled(a=OLD)
+    assert settling.observe({}, 500_000).look_again_us == 500_000 + AWAY_US
+    assert settling.observe({}, 500_000 + AWAY_US).entries == {}
+
+
+# ---- Plans ----------------------------------------------------------------------------------------------------------
+
+TEN = {f"f{n}": OLD for n in range(10)}
+
+
+def without(count: int) -> Scan:
+    return Scan(dict(list(TEN.items())[count:]))
+
+
+def test_new_and_changed_files_are_loaded() -> None:
+    found = plan({"a": OLD, "b": OLD}, Scan({"a": OLD, "b": NEW, "c": NEW}), None, 0)
+    assert (found.changed, found.gone) == (("b", "c"), ())
+
+
+def test_a_file_that_went_is_gone() -> None:
+    assert plan({"a": OLD, "b": OLD}, Scan({"b": OLD}), None, 0).gone == ("a",)
+
+
+def test_up_to_a_fifth_may_go_at_once() -> None:
+    assert plan(TEN, without(2), None, 0).gone == ("f0", "f1")
+
+
+def test_more_than_a_fifth_at_once_is_held() -> None:
+    found = plan(TEN, without(3), None, 5)
+    assert (found.gone, found.held, found.held_since_us) == ((), ("f0", "f1", "f2"), 5)
+
+
+def test_what_is_held_goes_when_the_hold_is_over() -> None:
+    assert plan(TEN, without(3), 5, HOLD_US + 4).gone == ()
+    assert plan(TEN, without(3), 5, HOLD_US + 5) == plan(TEN, without(3), None, 0).__class__(gone=("f0", "f1", "f2"))
+
+
+def test_a_hold_ends_when_the_files_are_back() -> None:
+    assert plan(TEN, Scan(TEN), 5, 10).held_since_us is None
+
+
+def test_few_files_may_all_go() -> None:
+    assert plan({"a": OLD}, Scan({}), None, 0).gone == ("a",)
+
+
+def test_a_folder_that_is_gone_is_held_however_few_its_files() -> None:
+    assert plan({"a": OLD}, FolderGone("gone"), None, 0).held == ("a",)
+
+
+def test_changes_are_loaded_even_while_others_are_held() -> None:
+    scan = Scan({**without(3).entries, "new": NEW})
+    assert plan(TEN, scan, None, 0).changed == ("new",)

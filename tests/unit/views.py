@@ -1,0 +1,297 @@
+"""Replies for tests of the renderers: one evening on one host, fixed in time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pyflowd.clock import to_us
+from pyflowd.model import Fate, Problem
+from pyflowd.protocol import (
+    DefinitionView,
+    EventPage,
+    EventView,
+    GraphView,
+    HealthView,
+    HostView,
+    NextPage,
+    NextView,
+    PlanView,
+    Reply,
+    RunPage,
+    RunView,
+    SlotPage,
+    SlotView,
+    TaskPage,
+    TaskView,
+    VersionView,
+    WorkflowPage,
+    WorkflowView,
+)
+
+
+def at_us(text: str) -> int:
+    return to_us(datetime.fromisoformat(text if "T" in text else f"2026-03-02T{text}+01:00"))
+
+
+NOW_US = at_us("21:18:00")
+FAILED = RunView(
+    run=42,
+    workflow="nightly-backup",
+    state="failed",
+    reason="task_failed",
+    error="ship: exit code 7",
+    trigger="schedule",
+    params={"day": "mon", "full": True},
+    created_us=at_us("02:30:00.000200"),
+    started_us=at_us("02:30:00.001500"),
+    ended_us=at_us("02:33:12.250000"),
+    scheduled_us=at_us("02:30:00"),
+    tasks_total=5,
+    counts={"succeeded": 2, "failed": 1, "upstream_failed": 1, "skipped": 1},
+)
+RUNNING = RunView(
+    run=57,
+    workflow="deploy",
+    state="running",
+    trigger="manual",
+    requested_by="anna",
+    created_us=at_us("21:15:40"),
+    started_us=at_us("21:15:40.1"),
+    tasks_total=7,
+    counts={"succeeded": 3, "running": 2, "waiting": 2},
+    running=["build-amd64", "build-arm64"],
+)
+QUEUED = RunView(
+    run=58, workflow="deploy", state="queued", trigger="manual", created_us=at_us("21:17:01"), tasks_total=7
+)
+SUCCEEDED = RunView(
+    run=55,
+    workflow="sync-mail",
+    state="succeeded",
+    trigger="every-hour",
+    created_us=at_us("21:00:00"),
+    started_us=at_us("21:00:00.1"),
+    ended_us=at_us("21:00:02.5"),
+    scheduled_us=at_us("21:00:00"),
+    tasks_total=1,
+    counts={"succeeded": 1},
+)
+CANCELLED = RunView(
+    run=31,
+    workflow="rebuild-index",
+    state="cancelled",
+    reason="replaced",
+    trigger="rerun",
+    rerun_of=30,
+    created_us=at_us("2026-02-27T23:59:58+01:00"),
+    started_us=at_us("2026-02-27T23:59:58.5+01:00"),
+    ended_us=at_us("2026-02-28T01:10:00+01:00"),
+    tasks_total=3,
+    counts={"cancelled": 3},
+)
+TASKS = [
+    TaskView(
+        task="dump",
+        state="succeeded",
+        exit_code=0,
+        attempts=1,
+        started_us=at_us("02:30:00.010"),
+        ended_us=at_us("02:31:02.310"),
+        cpu_s=41.25,
+        max_rss_bytes=230 << 20,
+    ),
+    TaskView(
+        task="checksum",
+        state="succeeded",
+        exit_code=0,
+        attempts=2,
+        needs=["dump"],
+        started_us=at_us("02:31:03"),
+        ended_us=at_us("02:31:03.420"),
+        cpu_s=0.4,
+        max_rss_bytes=9 << 20,
+    ),
+    TaskView(
+        task="ship",
+        state="failed",
+        reason="exit_code",
+        error="exit code 7",
+        exit_code=7,
+        attempts=3,
+        needs=["checksum"],
+        started_us=at_us("02:33:00"),
+        ended_us=at_us("02:33:12.25"),
+        cpu_s=1.0,
+        max_rss_bytes=14 << 20,
+    ),
+    TaskView(task="announce", state="upstream_failed", reason="upstream_failed", needs=["ship"]),
+    TaskView(task="clean", state="skipped", reason="upstream_skipped", needs=["announce"]),
+]
+DIAMOND = [
+    TaskView(task="fetch", state="succeeded"),
+    TaskView(task="unit-tests", state="succeeded", needs=["fetch"]),
+    TaskView(task="lint", state="failed", needs=["fetch"]),
+    TaskView(task="build-amd64", state="running", needs=["fetch"]),
+    TaskView(task="build-arm64", state="retrying", needs=["fetch"]),
+    TaskView(task="package", state="waiting", needs=["build-amd64", "build-arm64", "unit-tests"]),
+    TaskView(task="publish", state="upstream_failed", needs=["package", "lint", "fetch"]),
+]
+PROBLEM = Problem(
+    file="sync-mail.yaml",
+    line=4,
+    column=3,
+    code="unknown_key",
+    message='unknown key "shedule"',
+    fix='did you mean "schedule"?',
+)
+WORKFLOWS = [
+    WorkflowView(workflow="deploy", state="active", file="deploy.yaml", last=RUNNING, live_runs=2, tasks_total=7),
+    WorkflowView(
+        workflow="nightly-backup",
+        state="active",
+        file="nightly-backup.yaml",
+        description="Dump, check and ship the database",
+        schedules=["30 2 * * * Europe/Berlin"],
+        next_us=at_us("2026-03-03T02:30:00+01:00"),
+        last=FAILED,
+        tasks_total=5,
+    ),
+    WorkflowView(
+        workflow="rebuild-index",
+        state="paused",
+        schedules=["0 4 * * 0 Europe/Berlin"],
+        paused_by="anna",
+        last=CANCELLED,
+        tasks_total=3,
+    ),
+    WorkflowView(
+        workflow="sync-mail",
+        state="stale",
+        schedules=["0 * * * * Europe/Berlin"],
+        next_us=at_us("22:00:00"),
+        last=SUCCEEDED,
+        tasks_total=1,
+        problems=[PROBLEM],
+    ),
+]
+NEXT = [
+    NextView(workflow="sync-mail", trigger="every-hour", scheduled_us=at_us("22:00:00"), timezone="Europe/Berlin"),
+    NextView(
+        workflow="nightly-backup",
+        trigger="schedule",
+        scheduled_us=at_us("2026-03-03T02:30:00+01:00"),
+        timezone="Europe/Berlin",
+    ),
+    NextView(
+        workflow="tokyo-report", trigger="open", scheduled_us=at_us("2026-03-03T09:00:00+09:00"), timezone="Asia/Tokyo"
+    ),
+]
+HOST = HostView(
+    version="0.1.0",
+    pid=812,
+    started_us=at_us("2026-02-26T18:00:00+01:00"),
+    now_us=NOW_US,
+    root="system",
+    workflows=12,
+    running=[RUNNING],
+    queued=[QUEUED],
+    failed=[FAILED],
+    succeeded_24h=31,
+    failed_24h=1,
+    next=NEXT,
+    problems=[PROBLEM],
+    warnings=["less than 1 GiB is free for logs"],
+)
+IDLE = HostView(
+    version="0.1.0",
+    pid=812,
+    started_us=at_us("21:17:30"),
+    now_us=NOW_US,
+    root="/srv/trial",
+    workflows=0,
+    running=[],
+    queued=[],
+    failed=[],
+    succeeded_24h=0,
+    failed_24h=0,
+    next=[],
+    problems=[],
+)
+SLOTS = [
+    SlotView(workflow="sync-mail", trigger="every-hour", scheduled_us=at_us("20:00:00"), fate=Fate.FIRED, run=54),
+    SlotView(
+        workflow="sync-mail",
+        trigger="every-hour",
+        scheduled_us=at_us("21:00:00"),
+        fate=Fate.SKIPPED,
+        reason="overlap",
+        run=54,
+    ),
+    SlotView(
+        workflow="nightly-backup",
+        trigger="schedule",
+        scheduled_us=at_us("2026-03-01T02:30:00+01:00"),
+        fate=Fate.SKIPPED,
+        reason="down",
+    ),
+]
+EVENTS = [
+    EventView(
+        event=1001, at_us=at_us("21:15:40"), type="run_created", run=57, workflow="deploy", text="run 57 recorded"
+    ),
+    EventView(
+        event=1002,
+        at_us=at_us("21:15:40.2"),
+        type="attempt_running",
+        run=57,
+        workflow="deploy",
+        task="fetch",
+        attempt=1,
+        text="fetch: attempt 1 runs as process 4711",
+    ),
+    EventView(event=1003, at_us=at_us("21:16:00"), type="definition_refused", text="sync-mail: refused: line 4"),
+]
+CHECKS = [
+    ("ok", "store", "SQLite 3.50.4, 41 MiB, last checked 2 h ago"),
+    ("warning", "processes", "best effort: no cgroups; run under systemd"),
+    ("error", "disk", "3 MiB are free in /var/lib/pyflow: make room"),
+]
+DEFINITION = DefinitionView(
+    workflow="nightly-backup",
+    file="nightly-backup.yaml",
+    digest="9f" * 32,
+    loaded_us=at_us("2026-02-26T18:00:00+01:00"),
+    text=b'schedule: "30 2 * * *"\ntasks:\n  dump: {run: pg_dump app > /var/backups/app.sql}\n',
+    view=WORKFLOWS[1],
+)
+PLAN = PlanView(
+    workflow="nightly-backup",
+    params={"day": "mon"},
+    tasks=TASKS[:3],
+    commands={"dump": "pg_dump app > /var/backups/app.sql", "checksum": "sha256sum app.sql\nsync", "ship": "./ship.sh"},
+    warnings=[PROBLEM],
+)
+REPLIES: dict[str, tuple[str, list[Reply]]] = {
+    "status-host": ("status", [HOST]),
+    "status-idle": ("status", [IDLE]),
+    "status-run": ("status 42", [FAILED, TaskPage(tasks=TASKS[:3]), TaskPage(tasks=TASKS[3:])]),
+    "status-running": ("status deploy", [RUNNING, TaskPage(tasks=DIAMOND)]),
+    "list": ("list", [WorkflowPage(workflows=WORKFLOWS)]),
+    "run": ("run deploy", [QUEUED]),
+    "run-wait": ("run nightly-backup --wait", [RUNNING, FAILED, TaskPage(tasks=TASKS)]),
+    "run-dry": ("run nightly-backup --dry-run", [PLAN]),
+    "history": ("history", [RunPage(runs=[QUEUED, RUNNING]), RunPage(runs=[SUCCEEDED, FAILED, CANCELLED])]),
+    "history-empty": ("history", [RunPage(runs=[])]),
+    "cancel": ("cancel 31", [CANCELLED]),
+    "pause": ("pause rebuild-index", [WorkflowPage(workflows=WORKFLOWS[2:3])]),
+    "resume": ("resume sync-mail", [WorkflowPage(workflows=WORKFLOWS[3:])]),
+    "show": ("show nightly-backup", [DEFINITION]),
+    "graph": ("graph 57", [GraphView(title="run 57 of deploy", tasks=DIAMOND)]),
+    "next": ("next", [NextPage(slots=NEXT)]),
+    "slots": ("slots", [SlotPage(slots=SLOTS)]),
+    "events": ("events", [EventPage(events=EVENTS)]),
+    "reload": ("reload", [WorkflowPage(workflows=WORKFLOWS[3:])]),
+    "doctor": ("doctor", [HealthView(checks=CHECKS)]),
+    "version": ("version", [VersionView(version="0.1.0", pid=812)]),
+}
+"""Name to a command line and the replies to it."""
