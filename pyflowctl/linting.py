@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pyflowctl import thin
-from pyflowd.filenames import SUFFIXES
+from pyflowd.filenames import looks_like_definition, split_name
 from pyflowd.lint import check
 from pyflowd.model import Problem
 
@@ -17,12 +17,12 @@ def check_files(paths: Iterable[str]) -> list[Problem]:
 
 def _check_file(path: str) -> list[Problem]:
     name = path.rpartition("/")[2]
-    suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
-    if not suffix:
+    if not looks_like_definition(name):
         message = "not the name of a definition: end it in .yaml, .yml or .json"
         return [Problem(file=path, code="name", message=message)]
     try:
         data = thin.read_file(path)
     except thin.ClientError as error:
         return [Problem(file=path, code="unreadable", message=str(error).removeprefix(f"{path}: "))]
-    return check(path, data, stem=name.removesuffix(suffix), is_json=suffix == ".json")[1]
+    stem, is_json = split_name(name)
+    return check(path, data, stem=stem, is_json=is_json)[1]

@@ -79,6 +79,18 @@ class LogSource:
             budget -= RECORD_BYTES + len(data)
         return found
 
+    def copy(self) -> bytes:
+        """The next bytes as they are, without regard to the index; empty: no more for now."""
+        found: list[Piece] = []
+        data = self._read(self.size_bytes(), 0, found)
+        return b"".join(note for _, note in found) + data
+
+    def look_for_end(self) -> None:
+        """See whether the end record is there, without reading all before it: only notes come after it."""
+        size = posix.fstat(self._index_fd).st_size // RECORD_BYTES * RECORD_BYTES
+        last = parse(posix.pread(self._index_fd, 16 * RECORD_BYTES, max(0, size - 16 * RECORD_BYTES)))
+        self.ended = self.ended or any(record[2] == END for record in last)
+
     def rest(self) -> Piece | None:
         """The begin of a line whose end has not come; taken, it is forgotten here."""
         if not self._carry:

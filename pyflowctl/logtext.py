@@ -112,14 +112,16 @@ def for_terminal(data: bytes, colour: bool) -> bytes:
 def _coloured(line: str, colour: bool) -> str:
     first, *others = line.split("\x1b[")
     shown = first.translate(_ESCAPES)
+    coloured = False
     for other in others:
         after = other.lstrip("0123456789;")
         codes = other[: len(other) - len(after)]
         if after.startswith("m") and _is_colour(codes):
+            coloured = colour
             shown += (f"\x1b[{codes}m" if colour else "") + after[1:].translate(_ESCAPES)
         else:
             shown += "\\x1b[" + other.translate(_ESCAPES)
-    return shown + _RESET if others and colour else shown
+    return shown + _RESET if coloured else shown
 
 
 def _is_colour(codes: str) -> bool:

@@ -143,8 +143,8 @@ def socket_path(options: dict[str, str]) -> tuple[str, str]:
         return path, "start pyflowd"
     if root := options.get("--root") or variable("PYFLOW_ROOT"):
         return root + "/run/pyflowd.sock", f"start it with: pyflowd --root {root}"
-    if posix.getuid() != 0 and (runtime := variable("XDG_RUNTIME_DIR")):
-        path = runtime + "/pyflow/pyflowd.sock"
+    if posix.getuid() != 0:
+        path = runtime_folder() + "/pyflow/pyflowd.sock"
         try:
             posix.stat(path)
         except OSError:
@@ -152,6 +152,12 @@ def socket_path(options: dict[str, str]) -> tuple[str, str]:
         else:
             return path, "start it with: systemctl --user start pyflowd"
     return SYSTEM_SOCKET, "start it with: systemctl start pyflowd (or name another with --root DIR)"
+
+
+def runtime_folder() -> str:
+    """Where a user's own daemon has its socket, as `pyflowd.paths` has it; without a session below the state folder."""
+    state = variable("XDG_STATE_HOME") or variable("HOME") + "/.local/state"
+    return variable("XDG_RUNTIME_DIR") or f"{state}/pyflow/run-{posix.getuid()}"
 
 
 def connect(path: str, remedy: str, timeout_s: float) -> "_socket.socket":

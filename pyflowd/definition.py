@@ -183,8 +183,11 @@ def _check_needs(written: Mapping, report: Report) -> None:
     """Every need names another task, each once, and none waits for itself: also of tasks that are wrong otherwise."""
     names = tuple(written)
     needs = {name: _needs(task) for name, task in written.items()}
+    above: set[str] = set()
+    in_order = True  # as most files are written: each task below those that it needs
     for name, direct in needs.items():
-        if not written.keys() >= set(direct):
+        if not above.issuperset(direct):
+            in_order = False
             for need in direct:
                 if need not in written and is_name(need):  # what is no name is reported already
                     message = f"needs: there is no task {quote(need)}{fields.suggest(need, names)}"
@@ -192,7 +195,8 @@ def _check_needs(written: Mapping, report: Report) -> None:
         if len(set(direct)) < len(direct):
             mark = written[name].value_mark("needs")
             report.add(mark, "needs_twice", "needs: a task is named twice", "once is enough", warning=True)
-    cycle = graph.find_cycle(needs)
+        above.add(name)
+    cycle = None if in_order else graph.find_cycle(needs)
     if cycle:
         message = f"the tasks wait for each other: {graph.show_cycle(cycle)}"
         report.add(written[cycle[0]].value_mark("needs"), "cycle", message, "take one of these needs out")
@@ -216,7 +220,7 @@ def _judge(workflow: Workflow, root: Mapping, report: Report) -> None:
     common = _text_bytes(workflow.env)
     for task in workflow.tasks:
         command = task.kind.argv if isinstance(task.kind, Argv) else (task.kind.text,)
-        total = common + _text_bytes(task.env) + sum(map(fields.size_bytes, command))
+        total = common + sum(map(fields.size_bytes, command)) + (_text_bytes(task.env) if task.env else 0)
         if total > MAX_COMMAND_BYTES:
             size = f"{total} bytes; at most {MAX_COMMAND_BYTES} can be passed on"
             message = f"task {task.name}: command and variables have {size}"

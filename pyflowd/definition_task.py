@@ -170,9 +170,10 @@ def read_task(name: str, mapping: Mapping, defaults: dict[str, Any], report: Rep
     if key not in own:
         return None  # its value is wrong, and reported
     task = {**defaults, **own}
-    if "retry" in task:
+    if "retry" in task:  # where it is not, the model's own default is shared
         task["retry"] = Retry(**{**defaults.get("retry", {}), **own.get("retry", {})})
-    task.update(task.pop("log", {}))
+    if "log" in task:
+        task.update(task.pop("log"))
     task["env"] = own.get("env", {})
     task["needs"] = tuple(dict.fromkeys(own.get("needs", ())))
     if "shell" in own and key != "run":
@@ -195,7 +196,7 @@ def _kind_key(mapping: Mapping) -> str:
 
 def _judge(mapping: Mapping, own: dict[str, Any], task: dict[str, Any], report: Report) -> None:
     """What is wrong, or without effect, about keys together."""
-    both = set(task.get("success_codes", ())) & set(task.get("skip_codes", ()))
+    both = set(task["skip_codes"]).intersection(task.get("success_codes", ())) if "skip_codes" in task else ()
     if both and ("skip_codes" in own or "success_codes" in own):
         mark = mapping.value_mark("skip_codes" if "skip_codes" in own else "success_codes")
         report.add(mark, "value", f"exit code {min(both)} is both a success and a skip", "keep it in one list")

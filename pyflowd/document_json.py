@@ -28,7 +28,7 @@ from pyflowd.document import (
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"', re.ASCII)
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.ASCII)
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)((?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)", re.ASCII)
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)((?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)(?![A-Za-z0-9_+.-])", re.ASCII)
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _SHORT_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _WORDS = {"true": True, "false": False, "null": None}
@@ -68,10 +68,13 @@ class _Parser:
 
     def _next(self) -> str:
         """The next character that is no blank, not taken; empty at the end."""
-        match = _BLANKS.match(self._text, self._at)
-        assert match is not None
-        self._at = match.end()
-        return self._text[self._at : self._at + 1]
+        found = self._text[self._at : self._at + 1]
+        if found and found in " \t\n\r":
+            match = _BLANKS.match(self._text, self._at)
+            assert match is not None
+            self._at = match.end()
+            found = self._text[self._at : self._at + 1]
+        return found
 
     def _member(self) -> None:
         """One more member of the innermost collection, or its end."""
@@ -144,8 +147,7 @@ class _Parser:
 
     def _number(self) -> int | float:
         match = _NUMBER.match(self._text, self._at)
-        whole = _WORD.match(self._text, self._at)
-        if match is None or whole is None or match.end() != whole.end():
+        if match is None:
             raise self._unexpected("not a number as JSON writes it")
         mark, self._at = self._at, match.end()
         return real(match[0], mark) if match[1] else integer(match[0], mark)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from yaml.events import (
@@ -78,15 +78,6 @@ if _Parser is None:  # no libyaml: the same events, eight times slower
     _Parser = _PythonParser
 
 
-class _Open(NamedTuple):
-    """A collection that is being filled, and the counts when it began."""
-
-    value: Mapping | Sequence
-    anchor: str | None
-    nodes: int
-    characters: int
-
-
 def _compose(next_event: Callable[[], Any]) -> tuple[Any, int]:
     """Root value and its mark. One loop and a stack of our own; long because a call per node would cost a third."""
     _begin(next_event)
@@ -94,7 +85,8 @@ def _compose(next_event: Callable[[], Any]) -> tuple[Any, int]:
     top = Sequence()
     top.marks = marks = []
     into: Any = top
-    stack: list[_Open] = []
+    stack: list[tuple[Any, str | None, int, int]] = []
+    """The collections that are being filled, each with its anchor, and the nodes and characters when it began."""
     in_mapping = False
     key: str | None = None
     nodes = characters = 0
@@ -108,11 +100,12 @@ def _compose(next_event: Callable[[], Any]) -> tuple[Any, int]:
             value = event.value
             nodes += 1
             characters += len(value)
-            if event.implicit[0]:
+            style = event.style
+            if not style:  # plain
                 resolve = _RESOLVERS.get(value[:1])
                 if resolve is not None:
                     value = resolve(value, mark)
-            elif event.style == '"':
+            elif style == '"':
                 check_string(value, mark)
             if event.anchor is not None:
                 anchors[event.anchor] = (value, 1, len(event.value))
@@ -127,7 +120,7 @@ def _compose(next_event: Callable[[], Any]) -> tuple[Any, int]:
             done, anchor, nodes_before, characters_before = stack.pop()
             if anchor is not None:
                 anchors[anchor] = (done, nodes - nodes_before + 1, characters - characters_before)
-            into = stack[-1].value if stack else top
+            into = stack[-1][0] if stack else top
             in_mapping = into.__class__ is Mapping
             marks = into.marks
             continue
@@ -156,7 +149,7 @@ def _compose(next_event: Callable[[], Any]) -> tuple[Any, int]:
         if kind is MappingStartEvent or kind is SequenceStartEvent:
             if len(stack) >= MAX_DEPTH:
                 raise too_deep(mark)
-            stack.append(_Open(value, event.anchor, nodes, characters))
+            stack.append((value, event.anchor, nodes, characters))
             into, marks, in_mapping = value, value.marks, kind is MappingStartEvent
 
 

@@ -36,8 +36,9 @@ read that hangs, as on a dead network mount."""
 START_LIMIT_US = 30 * US
 _REAP_US = US
 _STOP_S = 2.0
-_IN_FLIGHT = 32
-_CHUNK_BYTES = 1024 * 1024
+_IN_FLIGHT = 256
+"""Requests the child may have before it answers: enough that it never waits for us."""
+_CHUNK_BYTES = 64 * 1024
 
 _ENTRY = "import sys; sys.path[:] = sys.argv[1:]; from pyflowd.loader_child import main; main()"
 

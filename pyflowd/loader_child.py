@@ -15,6 +15,7 @@ import signal
 import socket
 import stat
 import time
+from typing import BinaryIO
 
 import msgspec
 
@@ -63,10 +64,8 @@ def main() -> None:
     peer = socket.socket(fileno=0)
     limit_self()
     peer.sendall(frame(Ready()))
-    while True:
-        request = _receive(peer)
-        if request is None:
-            return
+    requests = peer.makefile("rb")
+    while (request := _receive(requests)) is not None:
         signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT_S)
         answer = frame(handle(request))
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -89,21 +88,11 @@ def limit_self() -> None:
         resource.setrlimit(limit, (bounded, bounded))
 
 
-def _receive(peer: socket.socket) -> Request | None:
-    header = _read_exactly(peer, HEADER_BYTES)
-    body = _read_exactly(peer, int.from_bytes(header, "big")) if header else b""
+def _receive(requests: BinaryIO) -> Request | None:
+    """The next request; None if the other end is closed."""
+    header = requests.read(HEADER_BYTES)
+    body = requests.read(int.from_bytes(header, "big"))
     return decode_request(body) if body else None
-
-
-def _read_exactly(peer: socket.socket, size_bytes: int) -> bytes:
-    """So many bytes, or nothing if the other end is closed."""
-    parts = bytearray()
-    while len(parts) < size_bytes:
-        part = peer.recv(min(size_bytes - len(parts), 1024 * 1024))
-        if not part:
-            return b""
-        parts += part
-    return bytes(parts)
 
 
 def handle(request: Request) -> Answer:
@@ -185,7 +174,7 @@ def read_settled(folder: str, file: str) -> tuple[bytes | None, Signature]:
             raise Outside("it is no regular file")
         if before.st_size > MAX_BYTES:
             raise Outside(f"it has {before.st_size} bytes; at most {MAX_BYTES} are read")
-        data = _read_all(descriptor)
+        data = _read_all(descriptor, before.st_size)
         after = os.fstat(descriptor)
     finally:
         os.close(descriptor)
@@ -197,14 +186,12 @@ def read_settled(folder: str, file: str) -> tuple[bytes | None, Signature]:
     return data, signature
 
 
-def _read_all(descriptor: int) -> bytes:
-    """To the end, but never more than one byte over the limit: the size may lie, as in /proc."""
-    parts = []
-    left = MAX_BYTES + 1
-    while left and (part := os.read(descriptor, min(left, 1024 * 1024))):
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
+def _read_all(descriptor: int, size_bytes: int) -> bytes:
+    """To the end, but never much over the limit: the size may lie, as in /proc."""
+    data = os.read(descriptor, size_bytes + 1)
+    while len(data) <= MAX_BYTES and (part := os.read(descriptor, 64 * 1024)):
+        data += part
+    return data
 
 
 def open_beneath(folder: str, file: str) -> int:

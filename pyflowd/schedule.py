@@ -7,7 +7,7 @@ decided elsewhere. A slot is (workflow, trigger, nominal instant); instants are 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from itertools import count
 
@@ -236,12 +236,17 @@ class Timetable:
         late_us = jitter_us(self._host_id, workflow, trigger.name, trigger.jitter_s)
         return slots(cron, self._zone(trigger), trigger.dst, cursor_us, until_us - late_us)
 
-    def upcoming(self, now_us: int, n: int, workflow: str | None = None) -> list[Due]:
-        """The next `n` slots of all workflows, or of one, in the order of their nominal times, after `now_us`.
+    def upcoming(self, now_us: int, n: int, workflow: str | None = None, paused: Container[str] = ()) -> list[Due]:
+        """The next `n` slots of all workflows that are not `paused`, or of one, in the order of their nominal times.
 
-        Slots that wait for their jitter count as coming; triggers that are not enabled have none.
+        They come after `now_us`. Slots that wait for their jitter count as coming; triggers that are not enabled have
+        none.
         """
-        entries = [entry for entry in self._entries.values() if workflow in (None, entry.workflow)]
+        entries = [
+            entry
+            for entry in self._entries.values()
+            if workflow in (None, entry.workflow) and entry.workflow not in paused
+        ]
         coming = []
         for index, entry in enumerate(entries):
             first_us = entry.coming(now_us)

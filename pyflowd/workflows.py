@@ -132,7 +132,7 @@ class Workflows:
         return _workflow.decode(compiled)
 
     def upcoming(self, workflow: str | None, limit: int) -> list[NextView]:
-        coming = self.timetable.upcoming(self.clock.wall_us(), limit, workflow)
+        coming = self.timetable.upcoming(self.clock.wall_us(), limit, workflow, self._paused)
         return [
             NextView(
                 workflow=due.workflow,
@@ -141,7 +141,6 @@ class Workflows:
                 timezone=due.trigger.timezone or self.zone.name,
             )
             for due in coming
-            if due.workflow not in self._paused
         ]
 
     def view(self, entry: Entry, problems: list[Problem], last: RunView | None) -> WorkflowView:

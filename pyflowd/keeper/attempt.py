@@ -20,7 +20,7 @@ class Attempt:
 
     __slots__ = (
         "acknowledged", "began_us", "cpu", "cwd", "due_us", "end", "ended_us", "failure_fd", "id",
-        "index_fd", "kill_grace_us", "killed", "leftover_allow", "log_fd", "log_max_bytes", "logged",
+        "index_fd", "kill_grace_us", "killed", "leftover_allow", "log_fd", "log_max_bytes", "log_open", "logged",
         "orphan_grace_us", "phase", "pid", "pipe_fd", "program", "started_us", "status", "stop", "tag",
         "unkillable", "user",
     )  # fmt: skip
@@ -47,8 +47,10 @@ class Attempt:
         self.index_fd = -1
         self.failure_fd = -1
         """The pipe that tells of a failed start (full path only), until it is at its end."""
+        self.log_open = False
+        """Its log is not at its end."""
         self.logged = False
-        """The logger has been handed it."""
+        """The present logger has been handed it."""
         self.status = -1
         """Wait status of the main process; -1: not reaped."""
         self.ended_us = 0

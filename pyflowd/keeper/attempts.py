@@ -242,7 +242,7 @@ class Attempts:
 
     def let_go(self, attempt: Attempt) -> None:
         """Close and forget what is no longer needed of an attempt."""
-        if attempt.phase == OVER and attempt.id not in self.logger.attempts:
+        if attempt.phase == OVER and not attempt.log_open:
             release(attempt)
             if attempt.acknowledged:
                 self.by_id.pop(attempt.id, None)
@@ -378,7 +378,7 @@ class Attempts:
             self._ending[attempt.id] = attempt
         if attempt.due_us:
             self.arm(attempt, attempt.due_us)
-        if attempt.pipe_fd >= 0 and attempt.logged:
+        if attempt.log_open:
             self.logger.attempts[attempt.id] = attempt
 
     def keeps(self) -> bool:

@@ -20,6 +20,7 @@ from pyflowd.keeper.wire import (
     LOG_DONE,
     LOG_NOTE,
     LOG_RETIRE,
+    LOG_RETIRED,
     Frame,
     WireError,
     attempt_id,
@@ -115,6 +116,7 @@ class Logger:
         elif kind == LOG_RETIRE:
             self._retiring = True
             self._retry()
+            channel.send(frame(LOG_RETIRED))
 
     def _add(self, attempt: str, max_bytes: int, flags: int, pipe: int, log: int, index: int) -> None:
         sink = Sink(attempt, log, index, max_bytes)

@@ -13,7 +13,17 @@ from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket, socketpair
 
 from pyflowd.keeper.attempt import Attempt
 from pyflowd.keeper.channel import Channel, close_all
-from pyflowd.keeper.wire import FLAG_GAP, LOG_ADD, LOG_DONE, LOG_NOTE, LOG_RETIRE, WireError, frame, pack_number
+from pyflowd.keeper.wire import (
+    FLAG_GAP,
+    LOG_ADD,
+    LOG_DONE,
+    LOG_NOTE,
+    LOG_RETIRE,
+    LOG_RETIRED,
+    WireError,
+    frame,
+    pack_number,
+)
 
 ENTRY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
 _RESTART_PAUSE_US = 200_000
@@ -28,6 +38,7 @@ class LoggerLink:
         self.attempts: dict[str, Attempt] = {}
         """Whose logs are not at their end."""
         self.retiring = False
+        self._retired = False
         self.start_at_us = 0
         """Not before this time; a running logger was started `_RESTART_PAUSE_US` before it."""
 
@@ -51,12 +62,13 @@ class LoggerLink:
         finally:
             theirs.close()
         self.channel = Channel(ours)
-        self.retiring = False
+        self.retiring = self._retired = False
         for attempt in self.attempts.values():
             self._hand_over(self.channel, attempt)
 
     def add(self, attempt: Attempt) -> None:
         """Hand over a new attempt's log; at the latest when the next logger starts."""
+        attempt.log_open = True
         self.attempts[attempt.id] = attempt
         if self.channel and not self.retiring:
             self._hand_over(self.channel, attempt)
@@ -84,7 +96,10 @@ class LoggerLink:
             try:
                 for kind, fields in channel.receive():
                     if kind == LOG_DONE and (attempt := self.attempts.pop(fields[0].decode(), None)):
+                        attempt.log_open = False
                         done.append(attempt)
+                    elif kind == LOG_RETIRED:
+                        self._retired = True
             except (OSError, WireError):
                 channel.at_end = True
         return done
@@ -106,12 +121,12 @@ class LoggerLink:
             self.retiring = True
 
     def gone(self) -> None:
-        """The logger has ended: forget it. After a wished end nothing was lost."""
+        """The logger has ended: forget it. If it said good-bye nothing was lost."""
         if self.channel:
             self.channel.close()
         self.channel = None
         self.pid = 0
-        if self.retiring:
+        if self._retired:
             for attempt in self.attempts.values():
                 attempt.logged = False
 

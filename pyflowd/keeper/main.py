@@ -38,6 +38,7 @@ def run(arguments: list[str]) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM))
     if options.resume >= 0:
         keeper = _resume(options)
+        say("upgraded in place")
     else:
         try:
             found = _fresh(options)

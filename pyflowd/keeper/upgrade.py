@@ -22,9 +22,10 @@ STATE_VERSION = 1
 _HEAD, _ATTEMPT = 1, 2
 _NUMBERS = (
     "tag", "phase", "pid", "began_us", "started_us", "due_us", "kill_grace_us", "orphan_grace_us", "leftover_allow",
-    "log_max_bytes", "pipe_fd", "log_fd", "index_fd", "failure_fd", "logged", "status", "ended_us", "killed",
-    "unkillable", "acknowledged",
+    "log_max_bytes", "pipe_fd", "log_fd", "index_fd", "failure_fd", "log_open", "logged", "status", "ended_us",
+    "killed", "unkillable", "acknowledged",
 )  # fmt: skip
+_BOOLEANS = ("leftover_allow", "log_open", "logged", "acknowledged")
 _DESCRIPTORS = ("pipe_fd", "log_fd", "index_fd", "failure_fd")
 
 
@@ -124,7 +125,7 @@ def unpack(packed: bytes) -> State:
 def _unpack_attempt(fields: list[bytes]) -> tuple[Attempt, bool]:
     attempt = Attempt(text(fields[0]))
     for name, value in zip(_NUMBERS, _parse(fields[1]), strict=True):
-        setattr(attempt, name, bool(value) if name in ("leftover_allow", "logged", "acknowledged") else value)
+        setattr(attempt, name, bool(value) if name in _BOOLEANS else value)
     user_us, system_us, rss_bytes = _parse(fields[2])
     attempt.cpu = (user_us, system_us, rss_bytes)
     attempt.stop = text(fields[3])

@@ -21,7 +21,7 @@ HELLO, LIST, START, STOP, ACKNOWLEDGE, UPGRADE, GOODBYE = range(1, 8)
 WELCOME, RUNNING, EXIT, FAILED, LOST, LISTED, REFUSED, UPGRADING = range(64, 72)
 # Keeper to logger, and back.
 LOG_ADD, LOG_NOTE, LOG_RETIRE = range(128, 131)
-LOG_DONE = 192
+LOG_DONE, LOG_RETIRED = 192, 193
 
 FLAG_STDIN = 1
 """Of START: a third descriptor is the task's standard input."""

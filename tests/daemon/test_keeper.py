@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import pwd
+import select
 import signal
 import socket
 import struct
@@ -17,7 +18,16 @@ import pytest
 from pyflowd.keeper import wire
 from pyflowd.keeper.crash import CRASHPOINTS
 from pyflowd.model import Exit, Leftover, Lost, LostAttempt, StartFailure, Stop
-from tests.daemon.keeper_host import KeeperHost, append, is_alive, lock_is_free, processes_with, succeeded, wait_until
+from tests.daemon.keeper_host import (
+    DEADLINE_S,
+    KeeperHost,
+    append,
+    is_alive,
+    lock_is_free,
+    processes_with,
+    succeeded,
+    wait_until,
+)
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -505,10 +515,9 @@ def test_a_daemon_that_does_not_read_does_not_hold_up_the_keeper(host: KeeperHos
     for n in range(300):
         host.start(f"a{n:0190}", "/bin/true")
     host.start("last", sh=f"touch {host.folder}/done")
-    give_up = 1000
-    while host.link.wants_write() and give_up:
+    while host.link.wants_write():
+        select.select([], [host.link], [], DEADLINE_S)
         host.link.flush()
-        give_up -= 1
     wait_until((host.folder / "done").exists, "the last task")
     host.connect()
     for n in range(300):
@@ -643,7 +652,7 @@ def test_leftovers_in_their_grace_are_killed_by_the_next_keeper(host: KeeperHost
     host.link.acknowledge("a")
     host.start("b", "/bin/true")
     host.wait_end("b")
-    assert len(processes_with(mark)) == 1
+    wait_until(lambda: len(processes_with(mark)) == 1, "the leftover process")
     host.kill()
     host.begin()
     assert processes_with(mark) == []
@@ -664,7 +673,7 @@ def test_a_journal_of_another_boot_makes_attempts_lost_to_the_restart(host: Keep
 
 
 def test_lineage_names_all_earlier_lives_newest_first(host: KeeperHost) -> None:
-    epochs = []
+    epochs: list[str] = []
     for _ in range(3):
         epochs.insert(0, host.begin().epoch)
         host.kill()
@@ -711,6 +720,25 @@ def test_upgrades_at_random_moments_lose_no_child_and_no_status(host: KeeperHost
         if n % 5 == 0:
             os.kill(host.keeper_pid, signal.SIGHUP)
     assert [host.wait_log(f"a{n}") for n in range(50)] == [b"%d\n" % n for n in range(50)]
+
+
+def test_a_log_that_no_logger_had_yet_is_not_forgotten_by_an_upgrade(host: KeeperHost) -> None:
+    host.begin()
+    logger = host.logger_pid()
+    os.kill(logger, signal.SIGSTOP)  # so that it cannot hand over its logs
+    for n in range(2):
+        mark = upgrades_said(host)
+        host.link.upgrade()
+        host.run(f"before{n}", "/bin/echo", "hello")
+        wait_until(lambda mark=mark: upgrades_said(host) > mark, "the upgrade")  # type: ignore[misc]
+        host.run(f"after{n}", "/bin/echo", "hello")
+    os.kill(logger, signal.SIGCONT)
+    assert {host.wait_log(f"{when}{n}") for n in range(2) for when in ("before", "after")} == {b"hello\n"}
+
+
+def upgrades_said(host: KeeperHost) -> int:
+    """How often the keeper has said that it is a newer version."""
+    return (host.folder / "keeper.err").read_text().count("upgraded")
 
 
 def test_timeouts_hold_over_an_upgrade(host: KeeperHost) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from pyflowd.keeper import logindex
 from pyflowd.keeper.logindex import CUT, DATA, END, GAP, NOTE
+from pyflowd.keeper.sink import COALESCE_US
 from tests.daemon.keeper_host import KeeperHost, is_alive, succeeded, wait_until
 
 
@@ -58,6 +60,7 @@ def test_a_megabyte_a_log_from_many_tasks_at_once_is_complete(host: KeeperHost) 
 def test_the_index_says_when_what_came_and_that_it_is_complete(host: KeeperHost) -> None:
     host.start("a", sh="echo one; read line < pipe; echo two", cwd=fifo(host))
     host.wait_in_log("a", "one")
+    wait_until(lambda: host.records("a") and host.records("a")[0][1] + COALESCE_US < time.time_ns() // 1000, "time")
     go_on(host)
     end = host.wait_end("a")
     host.wait_log("a")

@@ -83,12 +83,12 @@ def test_what_a_full_disk_did_not_take_is_counted_and_said_when_there_is_space(
     files: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(files.log)
-    monkeypatch.setattr(sink.os, "write", disk.write)
+    monkeypatch.setattr(os, "write", disk.write)
     one = Sink("a", files.log, files.index, 0)
     disk.room = 4
     one.write(b"kept, the rest lost", T)
     one.write(b"lost", T + 5000)
-    assert one.owes
+    assert one._lost_bytes == 19
     disk.room = 1 << 20
     one.settle(T + 9000)
     one.write(b"again\n", T + 9001)
@@ -103,7 +103,7 @@ def test_an_index_that_was_torn_goes_on_at_the_byte_where_it_stopped(
     files: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(files.index)
-    monkeypatch.setattr(sink.os, "write", disk.write)
+    monkeypatch.setattr(os, "write", disk.write)
     one = Sink("a", files.log, files.index, 0)
     disk.room = 30
     one.write(b"x", T)

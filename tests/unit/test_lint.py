@@ -36,8 +36,9 @@ def test_yaml_is_no_json() -> None:
 
 
 _words = st.sampled_from(
-    ["tasks", "a", "run", "argv", "needs", "retry", "attempts", "env", "params", "default", "type", "timeout", "5s", "x",
-     "schedule", "* * * * *", "cron", "shell", "defaults", "log", "max_bytes", "1KiB", "labels", "name", "<<", "${{ x }}"]
+    ["tasks", "a", "run", "argv", "needs", "retry", "attempts", "env", "params", "default", "type", "timeout", "5s",
+     "x", "schedule", "* * * * *", "cron", "shell", "defaults", "log", "max_bytes", "1KiB", "labels", "name", "<<",
+     "${{ x }}"]
 )  # fmt: skip
 _trees = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 300) | _words,

@@ -102,6 +102,9 @@ class Daemon:
 
     def finishes(self, status: int = 0) -> None:
         self._ours.sendall(frame(Finish(status)))
+        self.is_over(status)
+
+    def is_over(self, status: int = 0) -> None:
         self._thread.join(DEADLINE_S)
         assert not self._thread.is_alive()
         self._ours.close()
@@ -314,7 +317,10 @@ def test_a_line_without_an_end_is_shown_while_nothing_else_comes(
     assert seen + capfd.readouterr().out == "21:20:00.000  50 % 100 %\n"
 
 
-def test_the_last_words_of_an_ended_attempt_are_waited_for(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_last_words_of_an_ended_attempt_are_waited_for(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyflowctl.logview.END_RECORD_WAIT_S", DEADLINE_S)
     log = Log(tmp_path).says(b"first\n", 0)
     daemon = Daemon()
     daemon.opens(log, live=True)
@@ -323,7 +329,7 @@ def test_the_last_words_of_an_ended_attempt_are_waited_for(tmp_path: Path, capfd
     daemon.sends(frame(Finish(0)))
     wait_for(capfd, "first\n")
     log.says(b"last words\n", 1).ends(2)
-    daemon._thread.join(DEADLINE_S)
+    daemon.is_over()
     assert capfd.readouterr().out == "21:20:01.000  last words\n"
 
 
@@ -371,10 +377,10 @@ def test_logs_without_their_files_are_one_line(capfd: pytest.CaptureFixture[str]
         ("Grüße 你好\n".encode(), "Grüße 你好\n".encode()),
         (b"\x1b]0;title\x07\n", b"\\x1b]0;title\\x07\n"),
         (b"\x1b[2Jgone\n", b"\\x1b[2Jgone\n"),
-        (b"\x1b[8mhidden\n", b"\\x1b[8mhidden\x1b[0m\n"),
+        (b"\x1b[8mhidden\n", b"\\x1b[8mhidden\n"),
         (b"\x1b[31mred\n", b"\x1b[31mred\x1b[0m\n"),
         (b"\x1b[38;5;8mgrey\n", b"\x1b[38;5;8mgrey\x1b[0m\n"),
-        (b"\x1b[38;5;1;8mhidden\n", b"\\x1b[38;5;1;8mhidden\x1b[0m\n"),
+        (b"\x1b[38;5;1;8mhidden\n", b"\\x1b[38;5;1;8mhidden\n"),
         (b"10%\r20%\r\n", b"10%\n20%\n"),
         (b"\xff\xfe\n", b"\\xff\\xfe\n"),
         ("a\u009b2Jb\u202ec\n".encode(), b"a\\x9b2Jb\\u202ec\n"),

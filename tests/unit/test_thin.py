@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pyflowctl import thin
+from pyflowd import paths
 from pyflowd.grammar import COMMANDS, GLOBAL_OPTIONS
 from pyflowd.protocol import Alive, Finish, Print, frame
 from tests.unit.fakedaemon import DEADLINE_S, FakeDaemon, sends
@@ -155,6 +156,16 @@ def test_a_user_with_an_instance_asks_that(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(posix, "environ", {b"XDG_RUNTIME_DIR": str(tmp_path).encode()})
     monkeypatch.setattr(posix, "getuid", lambda: 1000)
     assert thin.socket_path({})[0] == str(tmp_path / "pyflow" / "pyflowd.sock")
+
+
+def test_a_users_socket_is_where_the_daemon_puts_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment = {"HOME": str(tmp_path)}
+    path = Path(paths.of_user(environment, 1000).socket)
+    path.parent.mkdir(parents=True)
+    path.touch()
+    monkeypatch.setattr(posix, "environ", {name.encode(): value.encode() for name, value in environment.items()})
+    monkeypatch.setattr(posix, "getuid", lambda: 1000)
+    assert thin.socket_path({})[0] == str(path)
 
 
 def test_a_socket_in_a_deep_folder_is_reached(tmp_path: Path) -> None:

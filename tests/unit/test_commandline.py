@@ -1,0 +1,235 @@
+"""The grammar of the command line: what it takes, what it makes of it, how it says no."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyflowd.clock import to_us
+from pyflowd.commandline import Invocation, LogOptions, instant_us, parse
+from pyflowd.errors import UsageError
+from pyflowd.grammar import COMMANDS, GLOBAL_OPTIONS, LATER, command_help, full_help, short_help
+from pyflowd.layout import zone_of
+from pyflowd.protocol import (
+    CancelRun,
+    GetGraph,
+    GetHealth,
+    GetHost,
+    GetLogs,
+    GetRun,
+    GetVersion,
+    ListEvents,
+    ListNext,
+    ListRuns,
+    ListSlots,
+    ListWorkflows,
+    PauseWorkflow,
+    Reload,
+    Request,
+    RerunRun,
+    ShowWorkflow,
+    StartRun,
+)
+from tests.unit.views import NOW_US, at_us
+
+BERLIN = zone_of("Europe/Berlin")
+
+
+def read(line: str, files: dict[str, bytes] | None = None) -> Invocation:
+    return parse(line.split(), now_us=NOW_US, zone=BERLIN, files=files)
+
+
+def refusal(line: str) -> str:
+    with pytest.raises(UsageError) as raised:
+        read(line)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "request_"),
+    [
+        ("status", GetHost()),
+        ("status 42", GetRun(of="42")),
+        ("status deploy", GetRun(of="deploy")),
+        ("list", ListWorkflows()),
+        ("run deploy", StartRun(workflow="deploy", params_are_text=True)),
+        (
+            "run deploy -p a=1 --param b=x=y --key k",
+            StartRun(workflow="deploy", params={"a": "1", "b": "x=y"}, params_are_text=True, key="k"),
+        ),
+        ("run deploy --dry-run", StartRun(workflow="deploy", params_are_text=True, dry_run=True)),
+        ("logs 42", GetLogs(of="42")),
+        ("logs 42 -n 5 dump -f", GetLogs(of="42", task="dump", follow=True)),
+        ("logs deploy --all-attempts", GetLogs(of="deploy", all_attempts=True)),
+        ("history", ListRuns()),
+        (
+            "history deploy --state failed --since 2h -n 5",
+            ListRuns(workflow="deploy", state="failed", since_us=NOW_US - 7_200_000_000, limit=5),
+        ),
+        ("cancel 42", CancelRun(run=42)),
+        ("rerun 42", RerunRun(run=42)),
+        ("rerun 42 --failed --latest", RerunRun(run=42, failed_only=True, latest=True)),
+        ("rerun 42 --from ship", RerunRun(run=42, from_task="ship")),
+        ("pause deploy", PauseWorkflow(workflow="deploy")),
+        ("resume deploy", PauseWorkflow(workflow="deploy", paused=False)),
+        ("show deploy", ShowWorkflow(workflow="deploy")),
+        ("graph deploy", GetGraph(of="deploy")),
+        ("next", ListNext()),
+        ("next deploy -n 3", ListNext(workflow="deploy", limit=3)),
+        ("slots", ListSlots()),
+        (
+            "slots deploy --since 2026-03-01 -n 9",
+            ListSlots(workflow="deploy", since_us=at_us("2026-03-01T00:00:00+01:00"), limit=9),
+        ),
+        ("events", ListEvents()),
+        ("events -f --run 42 -n 7", ListEvents(run=42, limit=7, follow=True)),
+        ("reload", Reload()),
+        ("doctor", GetHealth()),
+        ("version", GetVersion()),
+    ],
+)  # fmt: skip
+def test_a_command_line_becomes_its_request(line: str, request_: Request) -> None:
+    assert read(line).request == request_
+
+
+@pytest.mark.parametrize("line", ["help", "lint a.yaml", "completion bash", "next --cron @daily"])
+def test_what_needs_no_daemon_has_no_request(line: str) -> None:
+    assert read(line).request is None
+
+
+def test_a_file_is_run_with_its_text() -> None:
+    invocation = read("run ./x.yaml -p a=1", {"./x.yaml": b"tasks: {}"})
+    wanted = StartRun(file="./x.yaml", data=b"tasks: {}", params={"a": "1"}, params_are_text=True)
+    assert invocation.request == wanted
+
+
+def test_a_file_that_did_not_come_along_is_told() -> None:
+    assert "did not send this file" in refusal("run x.yaml")
+
+
+@pytest.mark.parametrize("line", ["-o json list", "list -o json", "list --output=json", "list -ojson"])
+def test_options_of_every_command_may_stand_anywhere(line: str) -> None:
+    assert read(line).output == "json"
+
+
+def test_after_two_dashes_nothing_is_an_option() -> None:
+    assert read("logs 42 -- dump").request == GetLogs(of="42", task="dump")
+
+
+def test_a_command_named_like_its_argument_is_understood() -> None:
+    assert read("show show").request == ShowWorkflow(workflow="show")
+
+
+@pytest.mark.parametrize(
+    ("line", "wait", "follow"),
+    [("run x", False, False), ("run x --wait", True, False), ("rerun 4 --follow", True, True)],
+)
+def test_following_is_waiting(line: str, wait: bool, follow: bool) -> None:
+    invocation = read(line)
+    assert (invocation.wait, invocation.follow) == (wait, follow)
+
+
+def test_the_options_of_logs_reach_the_client() -> None:
+    invocation = read("logs 42 --raw -n 0 --since 1h")
+    assert invocation.log == LogOptions(raw=True, tail=0, since_us=NOW_US - 3_600_000_000)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", "no command is given; `pyflowctl help` names all"),
+        ("stauts", 'there is no command "stauts" (did you mean "status"?); `pyflowctl help` names all'),
+        ("explain 42", '"explain" is not in this version yet; `pyflowctl help` names what is'),
+        ("run", "run needs WORKFLOW|FILE; usage: "),
+        ("cancel 1 2", 'cancel: "2" is too much; usage: pyflowctl cancel RUN'),
+        ("cancel deploy", '"deploy" is not a run; runs are numbers, as `pyflowctl history` shows them'),
+        ("cancel 0", '"0" is not a run'),
+        ("cancel 99999999999999999999", '"99999999999999999999" is not a run'),
+        ("cancel ٤٢", '"٤٢" is not a run'),
+        ("status ../../etc", '"../../etc" is neither a run (a number) nor the name of a workflow'),
+        ("logs 42 ../x", '"../x" cannot be the name of a task'),
+        ("pause a/b", '"a/b" cannot be the name of a workflow'),
+        ("history --stat failed", 'history has no option --stat (did you mean "--state"?); see: pyflowctl help '),
+        ("history --state broken", '--state: "broken" is none of queued, running, succeeded, failed, cancelled'),
+        ("history -n many", '--limit: "many" is not a number from 1 to 1000000'),
+        ("history -n 0", '--limit: "0" is not a number from 1 to 1000000'),
+        ("history -n", "-n needs a value: -n N"),
+        ("list --wait", "list has no option --wait"),
+        ("list -o xml", '--output: "xml" is none of table, json'),
+        ("run x --wait=yes", "--wait takes no value; leave out =yes"),
+        ("run x -p a", '-p "a": write NAME=VALUE, such as -p version=1.4.2'),
+        ("run x -p a=1 -p a=2", '-p: "a" is given twice; leave one of them out'),
+        ("run x --key a --key b", "--key is given twice; leave one of them out"),
+        ("run x --dry-run --wait", "run: --dry-run and --wait do not go together"),
+        ("rerun 4 --failed --from x", "rerun: --failed and --from do not go together"),
+        ("list --root a --socket b", "--root and --socket both name a daemon: leave one of them out"),
+        ("logs 42 --raw -o json", "--raw gives bytes and -o json gives JSON: leave one of them out"),
+        ("logs 42 --since yesterday", '--since: "yesterday" is no time; write 2h, 2026-02-28, 03:00'),
+        ("next x --cron @daily", "next takes a workflow or --cron, not both"),
+        ("next --timezone UTC", "next: --timezone goes with --cron only"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_with_its_remedy(line: str, said: str) -> None:
+    assert refusal(line).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("90s", NOW_US - 90_000_000),
+        ("7d", NOW_US - 7 * 86_400_000_000),
+        ("03:00", at_us("2026-03-02T03:00:00+01:00")),
+        ("2026-02-28", at_us("2026-02-28T00:00:00+01:00")),
+        ("2026-02-28 03:00", at_us("2026-02-28T03:00:00+01:00")),
+        ("2026-02-28T03:00:00Z", at_us("2026-02-28T03:00:00+00:00")),
+        ("2026-07-01T03:00:00", at_us("2026-07-01T03:00:00+02:00")),
+    ],
+)
+def test_times_are_read_as_people_write_them(text: str, wanted: int) -> None:
+    assert instant_us(text, "--since", now_us=NOW_US, zone=BERLIN) == wanted
+
+
+WORDS = ["run", "logs", "42", "x", "-n", "-f", "--", "-o", "json", "--key=", "-p", "=", "", "-", "--since"]
+
+
+@given(st.lists(st.sampled_from(WORDS) | st.text(max_size=8), max_size=8))
+def test_any_command_line_is_understood_or_refused_with_one_line(argv: list[str]) -> None:
+    said = "understood"
+    try:
+        parse(argv, now_us=NOW_US, zone=BERLIN)
+    except UsageError as error:
+        said = str(error)
+    assert said
+
+
+def test_commands_of_later_versions_are_no_commands_yet() -> None:
+    assert not {spec.name for spec in COMMANDS} & set(LATER)
+
+
+def test_the_short_help_has_the_commands_of_a_newcomer() -> None:
+    assert [line.split()[0] for line in short_help().splitlines() if line.startswith("  ")] == [
+        "status", "list", "run", "logs", "history",
+    ]  # fmt: skip
+
+
+def test_the_full_help_names_every_command_and_option() -> None:
+    text = full_help()
+    assert not [spec.name for spec in COMMANDS if f"  {spec.name} " not in text]
+    assert not [option.key for option in GLOBAL_OPTIONS if option.usage not in text]
+
+
+@pytest.mark.parametrize("spec", COMMANDS, ids=lambda spec: spec.name)
+def test_the_help_of_a_command_fits_a_terminal_and_names_its_options(spec: object) -> None:
+    text = command_help(spec)  # type: ignore[arg-type]
+    assert not [option for option in spec.options if option.usage not in text]  # type: ignore[attr-defined]
+    assert max(len(line) for line in text.splitlines()[1:]) <= 100
+
+
+def test_now_is_not_read_from_a_clock() -> None:
+    from datetime import UTC, datetime
+
+    early = to_us(datetime(2001, 1, 1, tzinfo=UTC))
+    assert parse(["history", "--since", "1h"], now_us=early, zone=BERLIN).request == ListRuns(
+        since_us=early - 3_600_000_000
+    )

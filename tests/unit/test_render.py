@@ -1,0 +1,287 @@
+"""What people and scripts see. The texts are kept in tests/snapshots: `PYFLOW_SNAPSHOTS=write` writes them anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyflowd import layout, render
+from pyflowd.commandline import parse
+from pyflowd.errors import Refused
+from pyflowd.layout import Cell, Style, Table, fit, span, text_width
+from pyflowd.protocol import Failure, GraphView, Reply, RunView, TaskPage, TaskView
+from pyflowd.render_graph import graph, layers
+from pyflowd.render_runs import progress, task_phrase
+from tests.unit.views import DIAMOND, FAILED, NOW_US, REPLIES, RUNNING, TASKS
+
+SNAPSHOTS = Path(__file__).resolve().parent.parent / "snapshots"
+TERMINAL = Style(width=80, terminal=True, timezone="Europe/Berlin", now_us=NOW_US)
+STYLES = {
+    "80": TERMINAL,
+    "120": msgspec.structs.replace(TERMINAL, width=120),
+    "colour": msgspec.structs.replace(TERMINAL, width=100, colour=True),
+    "pipe": msgspec.structs.replace(TERMINAL, terminal=False),
+}
+
+
+def output(line: str, style: Style, replies: list[Reply]) -> bytes:
+    invocation = parse(line.split(), now_us=NOW_US, zone=style.zone)
+    return b"".join(render.render_all(invocation, style, replies))
+
+
+def check_snapshot(name: str, found: bytes) -> None:
+    path = SNAPSHOTS / name
+    if os.environ.get("PYFLOW_SNAPSHOTS") == "write":
+        path.write_bytes(found)
+    assert found == path.read_bytes(), f"{name} differs; if it is meant to, write the snapshots anew"
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("name", REPLIES)
+def test_text_is_as_it_was(name: str, style: str) -> None:
+    line, replies = REPLIES[name]
+    check_snapshot(f"{name}.{style}.txt", output(line, STYLES[style], replies))
+
+
+@pytest.mark.parametrize("name", REPLIES)
+def test_json_is_as_it_was(name: str) -> None:
+    line, replies = REPLIES[name]
+    check_snapshot(f"{name}.json", output(f"{line} -o json", STYLES["pipe"], replies))
+
+
+@pytest.mark.parametrize("name", [name for name in REPLIES if name != "events"])
+def test_json_is_one_value(name: str) -> None:
+    line, replies = REPLIES[name]
+    json.loads(output(f"{line} -o json", STYLES["pipe"], replies))
+
+
+def test_events_are_one_value_a_line() -> None:
+    line, replies = REPLIES["events"]
+    lines = output(f"{line} -o json", STYLES["pipe"], replies).splitlines()
+    assert [json.loads(text)["event"] for text in lines] == [1001, 1002, 1003]
+
+
+@pytest.mark.parametrize("width", [60, 79])
+@pytest.mark.parametrize("name", ["status-host", "status-run", "list", "history", "slots"])
+def test_tables_keep_to_the_width_of_the_terminal(name: str, width: int) -> None:
+    line, replies = REPLIES[name]
+    text = output(line, msgspec.structs.replace(TERMINAL, width=width), replies).decode()
+    rows = [row for row in text.splitlines() if re.match(r" *[●◌✓✗↻−‖!]  ", row)]
+    assert rows
+    assert not [row for row in rows if text_width(row) > width]
+
+
+def test_a_pipe_gets_everything_whole() -> None:
+    name = "w" * 63
+    run = msgspec.structs.replace(FAILED, workflow=name, error="x" * 300)
+    assert "x" * 300 in output("status 42", STYLES["pipe"], [run, TaskPage(tasks=TASKS)]).decode()
+
+
+@pytest.mark.parametrize("state", ["succeeded", "failed", "running", "skipped", "upstream_failed", "cancelled"])
+def test_a_state_is_told_by_word_and_glyph_as_well_as_by_colour(state: str) -> None:
+    views = [TaskView(task="a", state=state)]
+    text = output("status 42", TERMINAL, [FAILED, TaskPage(tasks=views)]).decode()
+    assert layout.GLYPHS[state] in text
+    assert ("not run" if state == "upstream_failed" else state) in text
+
+
+@pytest.mark.parametrize(
+    ("view", "phrase"),
+    [
+        (TaskView(task="a", state="failed", reason="signal", signal=9, attempts=1), "failed: killed by SIGKILL"),
+        (TaskView(task="a", state="failed", reason="signal", signal=99, attempts=1), "failed: killed by signal 99"),
+        (TaskView(task="a", state="failed", reason="timeout", attempts=2), "failed: its time ran out (attempt 2)"),
+        (TaskView(task="a", state="failed", reason="lost", error="host restarted"), "failed: host restarted"),
+        (TaskView(task="a", state="skipped", reason="skip_code", exit_code=75), "skipped: exit code 75"),
+        (TaskView(task="a", state="succeeded", reason="kept"), "succeeded: kept from the run before"),
+        (TaskView(task="a", state="failed", reason="something_new"), "failed: something new"),
+        (
+            TaskView(
+                task="a", state="retrying", reason="exit_code", exit_code=7, attempts=1, retry_us=NOW_US + 90_000_000
+            ),
+            "retrying in 2 min: exit code 7 (attempt 1)",
+        ),
+    ],
+)
+def test_the_reason_of_a_state_is_spelled_out(view: TaskView, phrase: str) -> None:
+    assert task_phrase(view, TERMINAL) == phrase
+
+
+# ---- Streams --------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_of_many_tasks_leaves_page_by_page() -> None:
+    pages = [
+        TaskPage(tasks=[TaskView(task=f"t{page}-{number}", state="succeeded") for number in range(100)])
+        for page in range(100)
+    ]
+    invocation = parse(["status", "42", "-o", "json"], now_us=NOW_US, zone=TERMINAL.zone)
+    shown = render.renderer(invocation, TERMINAL)
+    pieces = [b"".join(shown.feed(reply)) for reply in (FAILED, *pages)] + [b"".join(shown.end())]
+    assert max(map(len, pieces)) < 40_000
+    assert len(json.loads(b"".join(pieces))["tasks"]) == 10_000
+
+
+def test_of_a_run_that_is_waited_for_the_last_state_counts() -> None:
+    found = json.loads(output("run x --wait -o json", TERMINAL, [RUNNING, FAILED, TaskPage(tasks=TASKS)]))
+    assert (found["state"], found["tasks"]["ship"]["exit_code"]) == ("failed", 7)
+
+
+def test_a_run_without_tasks_to_show_is_whole_json() -> None:
+    assert json.loads(output("run x --wait -o json", TERMINAL, [RUNNING]))["tasks"] == {}
+
+
+def test_progress_is_for_terminals_only() -> None:
+    replies: list[Reply] = [RUNNING, FAILED, TaskPage(tasks=TASKS)]
+    assert b"\r" in output("run x --wait", TERMINAL, replies)
+    assert b"\r" not in output("run x --wait", STYLES["pipe"], replies)
+    assert b"\r" not in output("run x --follow", TERMINAL, replies)
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_progress_stays_on_one_line(width: int) -> None:
+    view = msgspec.structs.replace(RUNNING, running=["a-task-with-a-long-name"] * 5)
+    line = progress(view, msgspec.structs.replace(TERMINAL, width=width)).decode()
+    assert text_width(re.sub(r"\r|\x1b\[K", "", line)) < width
+
+
+# ---- Safe and one line ----------------------------------------------------------------------------------------------
+
+
+def test_an_error_is_one_line_whatever_it_holds() -> None:
+    assert render.error_line(Refused("bad\nthing\x1b[2J")) == "pyflowctl: bad⏎thing\\x1b[2J\n".encode()
+
+
+def test_a_failure_of_the_wire_is_told_as_the_error_it_was() -> None:
+    failure = Failure(code="not_found", message='no run 9 (did you mean "8"?)', exit_status=3)
+    assert render.error_line(failure) == b'pyflowctl: no run 9 (did you mean "8"?)\n'
+
+
+@given(st.text(max_size=30))
+def test_texts_of_others_cannot_command_the_terminal(text: str) -> None:
+    view = msgspec.structs.replace(FAILED, error=text, params={"p": text}, requested_by=text)
+    shown = output("status 42", TERMINAL, [view, TaskPage(tasks=[TaskView(task="a", state="failed", error=text)])])
+    assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]", shown)
+
+
+# ---- Layout ---------------------------------------------------------------------------------------------------------
+
+
+@given(st.text(max_size=40), st.integers(0, 30))
+def test_a_text_that_is_cut_fits(text: str, columns: int) -> None:
+    assert text_width(fit(text, columns)) <= max(columns, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "wanted"),
+    [
+        ("你好世界", 8, "你好世界"), ("你好世界", 7, "你好世…"), ("你好世界", 6, "你好…"),
+        ("abc", 2, "a…"), ("e\u0301e", 2, "e\u0301e"),
+    ],
+)  # fmt: skip
+def test_wide_characters_are_not_cut_in_half(text: str, columns: int, wanted: str) -> None:
+    assert fit(text, columns) == wanted
+
+
+def test_columns_of_wide_characters_are_aligned() -> None:
+    lines = Table(TERMINAL, indent=0).lines([[Cell("你好"), Cell("x")], [Cell("abcd"), Cell("y")]])
+    assert [text_width(line) for line in lines] == [7, 7]
+
+
+def test_the_rows_of_a_later_page_stand_below_those_of_the_first() -> None:
+    table = Table(TERMINAL, indent=0)
+    first = table.lines([[Cell("a-long-name"), Cell("x")]])
+    assert table.lines([[Cell("b"), Cell("y")]])[0].index("y") == first[0].index("x")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "0 s"), (59.4, "59 s"), (59.6, "1 min"), (3569, "59 min"), (3570, "1 h"), (11_520, "3 h 12 min"),
+        (86_370, "1 d"), (97_200, "1 d 3 h"),
+    ],
+)  # fmt: skip
+def test_a_length_of_time_has_two_units_at_most(seconds: float, text: str) -> None:
+    assert span(seconds) == text
+
+
+def test_a_zone_that_is_not_known_is_shown_as_utc() -> None:
+    style = Style(timezone="Mars/Olympus", now_us=NOW_US)
+    assert (layout.zone_text(style), layout.moment(NOW_US, style)) == ("times: UTC", "20:18:00")
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "", "a\0b"])
+def test_the_name_of_a_zone_is_no_path(name: str) -> None:
+    assert layout.zone_text(Style(timezone=name, now_us=NOW_US)) == "times: UTC"
+
+
+# ---- Graphs ---------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def dags(draw: st.DrawFn) -> list[TaskView]:
+    count = draw(st.integers(1, 14))
+    return [
+        TaskView(
+            task=f"t{number}",
+            state=draw(st.sampled_from(["", "failed"])),
+            needs=[f"t{need}" for need in sorted(draw(st.sets(st.integers(0, number - 1), max_size=3)))]
+            if number
+            else [],
+        )
+        for number in range(count)
+    ]
+
+
+@given(dags())
+def test_a_task_stands_after_its_needs(tasks: list[TaskView]) -> None:
+    found = layers(tasks)
+    assert all(found[need] < found[task.task] for task in tasks for need in task.needs)
+
+
+@given(dags())
+def test_every_task_is_drawn_once(tasks: list[TaskView]) -> None:
+    style = Style(width=2000, terminal=True)
+    text = "\n".join(graph(GraphView(title="g", tasks=tasks), style)[2:])
+    assert sorted(re.findall(r"t\d+", text)) == sorted(task.task for task in tasks)
+
+
+_ARMS = {
+    "─": "lr", "│": "ud", "╭": "dr", "╮": "dl", "╰": "ur", "╯": "ul",
+    "├": "udr", "┤": "udl", "┬": "lrd", "┴": "lru", "┼": "udlr",
+}  # fmt: skip
+
+
+@given(dags())
+def test_no_line_ends_in_the_air_but_at_a_task_or_a_crossing(tasks: list[TaskView]) -> None:
+    rows = graph(GraphView(title="g", tasks=tasks), Style(width=2000, terminal=True))[2:]
+    for at, row in enumerate(rows):
+        for column, char in enumerate(row):
+            for arm, (down, right), back in (("d", (1, 0), "u"), ("u", (-1, 0), "d")):
+                if arm in _ARMS.get(char, ""):
+                    other = rows[at + down][column + right] if 0 <= at + down < len(rows) else " "
+                    assert back in _ARMS.get(other, ""), "\n".join(rows)
+
+
+def test_a_graph_that_is_too_wide_is_a_list() -> None:
+    lines = graph(GraphView(title="g", tasks=DIAMOND), msgspec.structs.replace(TERMINAL, width=40))
+    assert lines[2:4] == ["✓ fetch  succeeded", "✓   unit-tests  succeeded  after fetch"]
+
+
+def test_a_graph_of_ten_thousand_tasks_is_a_list() -> None:
+    tasks = [
+        TaskView(task=f"t{number}", state="", needs=[f"t{number - 1}"] if number else []) for number in range(10_000)
+    ]
+    assert len(graph(GraphView(title="g", tasks=tasks), TERMINAL)) == 10_002
+
+
+def test_a_view_from_a_daemon_that_knows_more_states_is_shown() -> None:
+    view = RunView(run=1, workflow="w", state="hibernating")
+    assert b"hibernating" in output("status 1", TERMINAL, [view, TaskPage(tasks=[])])
