@@ -80,9 +80,14 @@ def connect(*, root: str | None = None, socket: str | None = None, timeout_s: fl
     named = {"--root": root, "--socket": socket}
     path, remedy = thin.socket_path({option: value for option, value in named.items() if value})
     try:
-        return Client(thin.connect(path, remedy, timeout_s), timeout_s)
+        connection = thin.connect(path, remedy, timeout_s)
     except thin.ClientError as error:
         raise (Forbidden if error.exit_status == Forbidden.exit_status else Unavailable)(str(error)) from None
+    try:
+        return Client(connection, timeout_s)
+    except BaseException:
+        connection.close()
+        raise
 
 
 class Client:
@@ -95,6 +100,9 @@ class Client:
         self._answering = False
         connection.settimeout(timeout_s)
         self._send(frame(Hello()))
+        greeting = [said for said in self._answers() if isinstance(said, VersionView)]
+        self.daemon = _present(greeting[0] if greeting else None)
+        """Who answered the greeting."""
 
     def __enter__(self) -> Self:
         return self

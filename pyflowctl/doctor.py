@@ -24,7 +24,7 @@ def doctor(words: Words, style: Style) -> int:
     root, socket = words.value("root"), words.value("socket")
     try:
         with connect(root=root, socket=socket) as client:
-            checks += [_version_check(client.version().version), *client.health().checks]
+            checks += [_version_check(client.daemon.version), *client.health().checks]
     except PyflowError as error:
         checks.append(("error", "daemon", str(error)))
         status = Unavailable.exit_status if isinstance(error, Unavailable) else error.exit_status

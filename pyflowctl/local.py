@@ -106,7 +106,7 @@ def _version(words: Words) -> int:
     said = ""
     try:
         with connect(root=words.value("root"), socket=words.value("socket")) as client:
-            daemon = client.version()
+            daemon = client.daemon
     except PyflowError as error:
         said = str(error)
     if words.value("output") == "json":

@@ -95,8 +95,11 @@ def read_file(path: str) -> bytes:
             posix.close(fd)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        status = 3 if isinstance(error, FileNotFoundError) else 6
-        raise ClientError(f"{path}: cannot be read: {reason}; name a file that you may read", status) from None
+        if isinstance(error, FileNotFoundError):
+            raise ClientError(
+                f"{path}: there is no such file; a workflow is named without slash and ending", 3
+            ) from None
+        raise ClientError(f"{path}: cannot be read: {reason}; name a file that you may read", 6) from None
     return bytes(data)
 
 

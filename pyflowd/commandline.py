@@ -267,6 +267,7 @@ def _start(words: Words, files: Mapping[str, bytes]) -> protocol.Request:
 
 
 def _next(words: Words) -> protocol.Request | None:
+    limit = _count(words, "limit") or 10
     if words.has("cron"):
         if words.arguments:
             raise UsageError("next takes a workflow or --cron, not both")
@@ -275,7 +276,7 @@ def _next(words: Words) -> protocol.Request | None:
         if words.has(key):
             raise UsageError(f"next: --{key} goes with --cron only")
     workflow = _optional_name(words.argument(0), "workflow")
-    return protocol.ListNext(workflow=workflow, limit=_count(words, "limit") or 10)
+    return protocol.ListNext(workflow=workflow, limit=limit)
 
 
 # ---- Single values --------------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ from pyflowd.fields import Enough, Report, Table, Wrong, read
 from pyflowd.model import Argv, Overlap, Problem, Retention, Task, Workflow, is_name
 
 _MAX_PARALLEL = 10_000
+_MAX_REPEATED_CHARACTERS = 32 * 1024 * 1024
+"""A default is kept with each task that it is for: 4 KiB times 100,000 tasks would burst whoever keeps it."""
 
 
 def compile_workflow(document: Document, file: str, stem: str) -> tuple[Workflow | None, list[Problem]]:
@@ -217,6 +219,10 @@ def _need_mark(task: Mapping, need: str) -> int:
 
 def _judge(workflow: Workflow, root: Mapping, report: Report) -> None:
     """What is wrong, or without effect, about the workflow as a whole."""
+    repeated = sum(_repeated_characters(task) for task in workflow.tasks)
+    if repeated > _MAX_REPEATED_CHARACTERS:
+        message = f"cwd and shell of all tasks together have {repeated} characters; at most {_MAX_REPEATED_CHARACTERS}"
+        report.add(root.key_mark("tasks"), "too_large", message, "shorten what defaults gives to every task")
     common = _text_bytes(workflow.env)
     for task in workflow.tasks:
         command = task.kind.argv if isinstance(task.kind, Argv) else (task.kind.text,)
@@ -228,6 +234,11 @@ def _judge(workflow: Workflow, root: Mapping, report: Report) -> None:
         if workflow.timeout_s is not None and task.timeout_s is not None and task.timeout_s > workflow.timeout_s:
             message = f"task {task.name}: its timeout is longer than that of the whole run"
             report.add(root["tasks"].key_mark(task.name), "no_effect", message, "shorten it", warning=True)
+
+
+def _repeated_characters(task: Task) -> int:
+    shell = () if isinstance(task.kind, Argv) else task.kind.shell
+    return len(task.cwd or "") + sum(map(len, shell))
 
 
 def _text_bytes(variables: dict[str, str]) -> int:

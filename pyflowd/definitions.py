@@ -129,9 +129,8 @@ class Definitions:
         for file in step.gone:
             self._apply(self.catalog.remove(file))
             self.workflows.runs.batch.add("file_remove", file)
-        if isinstance(self._last, Scan):
-            for file in step.changed:
-                self.catalog.asked(file, self._last.entries[file])
+        for file, signature in step.changed.items():
+            self.catalog.asked(file, signature)
         self.loader.submit(step.changed)
         self._arm()
 

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pyflowd.clock import US, Clock
 from pyflowd.loader_frames import (
@@ -22,6 +22,7 @@ from pyflowd.loader_frames import (
     Rejected,
     Request,
     Result,
+    Signature,
     TextRequest,
     frame,
     take_answers,
@@ -73,9 +74,14 @@ class Loader:
         """Readable when `receive` has something to do; the same descriptor for life."""
         return self._epoll.fileno()
 
-    def submit(self, files: Iterable[str]) -> None:
-        """Ask for files of the folder, by name; one result each, in order."""
-        self._ask(FileRequest(self._folder, file) for file in files)
+    def submit(self, files: Mapping[str, Signature] | Iterable[str]) -> None:
+        """Ask for files of the folder, by name; one result each, in order.
+
+        With the signature by which a scan saw it settled, a file that has changed since is not read: it may be half
+        written by now. Names alone are read as they are.
+        """
+        expected = files if isinstance(files, Mapping) else {}
+        self._ask(FileRequest(self._folder, file, expected.get(file)) for file in files)
 
     def submit_text(self, token: str, label: str, data: bytes, *, stem: str, is_json: bool) -> None:
         """Ask for a text that a client sent; its result carries `token`."""

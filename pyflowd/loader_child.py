@@ -144,7 +144,7 @@ def _load_file(request: FileRequest) -> Answer:
     try:
         if not is_definition_name(file):
             raise Outside("it is not named like a definition (.yaml, .yml, .json)")
-        data, signature = read_settled(request.folder, file)
+        data, signature = read_settled(request.folder, file, request.expected)
     except FileNotFoundError:
         return Vanished(file=file)
     except Outside as outside:
@@ -162,7 +162,7 @@ def _load_file(request: FileRequest) -> Answer:
 # ---- Reading --------------------------------------------------------------------------------------------------------
 
 
-def read_settled(folder: str, file: str) -> tuple[bytes | None, Signature]:
+def read_settled(folder: str, file: str, expected: Signature | None = None) -> tuple[bytes | None, Signature]:
     """The whole of a file, None if it changed meanwhile, and its signature. Raises Outside and OSError.
 
     Read in the tick of its last change, it may change once more and look the same: such a signature fits no scan.
@@ -174,6 +174,8 @@ def read_settled(folder: str, file: str) -> tuple[bytes | None, Signature]:
             raise Outside("it is no regular file")
         if before.st_size > MAX_BYTES:
             raise Outside(f"it has {before.st_size} bytes; at most {MAX_BYTES} are read")
+        if expected is not None and signature_of(before) != expected:
+            return None, signature_of(before)
         data = _read_all(descriptor, before.st_size)
         after = os.fstat(descriptor)
     finally:

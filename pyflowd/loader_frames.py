@@ -31,10 +31,11 @@ def signature_of(status: os.stat_result) -> Signature:
 
 
 class FileRequest(Struct, frozen=True, tag="file", array_like=True):
-    """Read and check `file`, a name in the folder."""
+    """Read and check `file`, a name in the folder, as a scan saw it settled (None: as it is)."""
 
     folder: str
     file: str
+    expected: Signature | None = None
 
 
 class TextRequest(Struct, frozen=True, tag="text", array_like=True):

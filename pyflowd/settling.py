@@ -43,7 +43,8 @@ class FolderGone(Struct, frozen=True):
 class Plan(Struct, frozen=True):
     """What a scan means: files to load, files that are gone, and since when vanished ones are held back, if so."""
 
-    changed: tuple[str, ...] = ()
+    changed: dict[str, Signature] = {}
+    """As the scan saw them: give it to the loader so, which reads no other state of them."""
     gone: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
     """Vanished, and taken for an unmounted folder until `HOLD_US` after `held_since_us`."""
@@ -54,7 +55,7 @@ def plan(known: Mapping[str, Signature], found: Scan | FolderGone, held_since_us
     """Rule D6. Call it for each scan, and again with the last one when a hold is over."""
     entries = found.entries if isinstance(found, Scan) else {}
     missing = tuple(file for file in known if file not in entries)
-    changed = tuple(file for file, signature in entries.items() if known.get(file) != signature)
+    changed = {file: signature for file, signature in entries.items() if known.get(file) != signature}
     many = len(known) >= _MANY_FILES and len(missing) > _MANY_GONE * len(known)
     if missing and (many or isinstance(found, FolderGone)):
         since_us = now_us if held_since_us is None else held_since_us

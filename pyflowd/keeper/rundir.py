@@ -45,12 +45,22 @@ def lock(folder: int) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno != errno.EWOULDBLOCK or time.monotonic() > give_up:
+            if error.errno != errno.EWOULDBLOCK or time.monotonic() > give_up or _answers(folder):
                 os.close(descriptor)
                 return -1
             time.sleep(0.02)
         else:
             return descriptor
+
+
+def _answers(folder: int) -> bool:
+    """Whether a keeper listens in the folder: then there is nothing to wait for."""
+    with socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC) as probe:
+        try:
+            probe.connect(f"/proc/self/fd/{folder}/{SOCKET}")
+        except OSError:
+            return False
+        return True
 
 
 def listen(folder: int, mode: int) -> socket:

@@ -340,6 +340,21 @@ def test_an_attempt_that_ended_by_itself_is_not_called_stopped(host: KeeperHost)
     assert (end.exit_code, end.stop) == (3, Stop.NONE)
 
 
+def test_who_has_ended_when_the_stop_comes_was_not_stopped(host: KeeperHost) -> None:
+    host.begin()
+    host.start("a", "sleep", "60")
+    pid = host.wait_running("a").pid
+    os.kill(host.keeper_pid, signal.SIGSTOP)
+    os.kill(pid, signal.SIGUSR1)
+    wait_until(lambda: not is_alive(pid), "the end of the task")
+    host.link.stop("a", 0)
+    host.link.flush()
+    os.kill(host.keeper_pid, signal.SIGCONT)
+    end = host.wait_end("a")
+    assert isinstance(end, Exit)
+    assert (end.signal, end.stop) == (signal.SIGUSR1, Stop.NONE)
+
+
 ESCAPES = {
     "double fork": "(sh -c '{}' &) ; {}",
     "session": "setsid sh -c '{}' & {}",
@@ -445,6 +460,25 @@ def test_the_newest_connection_wins_and_unread_requests_of_the_old_are_dropped(
     assert ("ghost" in again.running or "ghost" in again.ended) == (
         "ghost" in host.connect().running or "ghost" in host.ended
     )
+
+
+def test_the_older_connection_is_closed_when_a_newer_one_says_hello(host: KeeperHost) -> None:
+    host.begin()
+    newer = type(host.link)(str(host.run_dir), "x", spawn=False)
+    newer.connect(DEADLINE_S)
+    host.wait_gone()
+    newer.close()
+
+
+def test_a_daemon_that_asks_and_never_reads_is_disconnected(host: KeeperHost) -> None:
+    host.begin()
+    for n in range(100):
+        host.run(f"{n:0200}", "/nonexistent")
+    host.link._channel.send(wire.frame(wire.LIST) * 1000)  # type: ignore[union-attr]
+    host.link.flush()
+    poller = select.poll()
+    poller.register(host.link.fileno(), select.POLLRDHUP)
+    assert poller.poll(DEADLINE_S * 1000)
 
 
 @pytest.mark.parametrize(

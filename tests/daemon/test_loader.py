@@ -15,7 +15,7 @@ import pytest
 
 from pyflowd.clock import SystemClock
 from pyflowd.loader import FILE_LIMIT_US, IDLE_US, Loader
-from pyflowd.loader_frames import Loaded, Rejected, Result, Vanished
+from pyflowd.loader_frames import Loaded, Rejected, Result, Unsettled, Vanished, signature_of
 from pyflowd.model import Workflow
 from tests.corpus import CORPUS, needs_corpus
 
@@ -106,6 +106,17 @@ def test_a_missing_file_has_vanished(loader: Loader) -> None:
     assert load(loader, "gone.yaml") == [Vanished(file="gone.yaml")]
 
 
+def test_a_file_that_changed_since_the_scan_is_not_read(loader: Loader, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(GOOD)
+    seen = signature_of(os.stat(path))
+    loader.submit({"a.yaml": seen})
+    assert isinstance(results(loader, 1)[0], Loaded)
+    path.write_text("half")
+    loader.submit({"a.yaml": seen})
+    assert results(loader, 1) == [Unsettled(file="a.yaml")]
+
+
 def test_a_text_that_a_client_sent_is_checked_under_its_label(loader: Loader) -> None:
     loader.submit_text("t1", "./my.yaml", GOOD.encode(), stem="my", is_json=False)
     (loaded,) = results(loader, 1)
@@ -160,6 +171,7 @@ def test_a_file_that_takes_too_much_memory_is_refused_and_the_next_one_loads(loa
     (tmp_path / "good.yaml").write_text(GOOD)
     bomb, good = load(loader, "bomb.yaml", "good.yaml")
     assert isinstance(bomb, Rejected)
+    assert bomb.problems[0].code == "too_large"
     assert isinstance(good, Loaded)
 
 

@@ -91,7 +91,7 @@ def without(count: int) -> Scan:
 
 def test_new_and_changed_files_are_loaded() -> None:
     found = plan({"a": OLD, "b": OLD}, Scan({"a": OLD, "b": NEW, "c": NEW}), None, 0)
-    assert (found.changed, found.gone) == (("b", "c"), ())
+    assert (found.changed, found.gone) == ({"b": NEW, "c": NEW}, ())
 
 
 def test_a_file_that_went_is_gone() -> None:
@@ -126,4 +126,4 @@ def test_a_folder_that_is_gone_is_held_however_few_its_files() -> None:
 
 def test_changes_are_loaded_even_while_others_are_held() -> None:
     scan = Scan({**without(3).entries, "new": NEW})
-    assert plan(TEN, scan, None, 0).changed == ("new",)
+    assert plan(TEN, scan, None, 0).changed == {"new": NEW}

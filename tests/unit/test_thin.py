@@ -100,7 +100,7 @@ def test_a_file_that_does_not_fit_a_frame_is_refused(tmp_path: Path, capfd: pyte
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert thin.main(["run", str(tmp_path / "no.yaml")]) == 3
-    assert capfd.readouterr().err.startswith(f"pyflowctl: {tmp_path}/no.yaml: cannot be read: No such file")
+    assert capfd.readouterr().err.startswith(f"pyflowctl: {tmp_path}/no.yaml: there is no such file")
 
 
 @pytest.mark.parametrize(

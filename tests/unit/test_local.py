@@ -1,0 +1,220 @@
+"""What the client does by itself: help, lint, next --cron, completion; and the typed client for programs."""
+
+from __future__ import annotations
+
+import json
+import posix
+import socket
+from pathlib import Path
+
+import pytest
+
+from pyflowctl import thin
+from pyflowctl.client import OpenLog, connect
+from pyflowctl.complete import candidates
+from pyflowd.errors import NotFound, Unavailable
+from pyflowd.grammar import COMMANDS, SHELLS
+from pyflowd.protocol import (
+    Alive,
+    Done,
+    Failure,
+    GetLogs,
+    HealthView,
+    LogOpen,
+    RunPage,
+    TaskPage,
+    VersionView,
+    WorkflowPage,
+    frame,
+)
+from tests.unit.fakedaemon import FakeDaemon, send_with_files
+from tests.unit.views import CHECKS, FAILED, TASKS, WORKFLOWS
+
+GREETING = frame(VersionView(version="0.1.0")) + frame(Done())
+GOOD = b"tasks: {a: {run: 'true'}}\n"
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(posix, "environ", {b"TZ": b"Europe/Berlin", b"PYFLOW_ROOT": str(tmp_path).encode()})
+    (tmp_path / "run").mkdir()
+
+
+def typed(tmp_path: Path, *answers: bytes) -> FakeDaemon:
+    """A daemon that greets, then gives one of the answers to each request."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(GREETING)
+        for answer in answers:
+            connection.recv(4096)
+            connection.sendall(answer)
+        connection.recv(1)
+
+    return FakeDaemon(tmp_path / "run" / "pyflowd.sock", talk)
+
+
+# ---- Without a daemon -----------------------------------------------------------------------------------------------
+
+
+def test_a_bare_command_is_a_short_help(capfd: pytest.CaptureFixture[str]) -> None:
+    assert thin.main([]) == 0
+    assert "`pyflowctl help` names all commands" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("argv", [["help", "run"], ["run", "--help"], ["-h", "run"]])
+def test_help_about_a_command_comes_in_every_way(argv: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert thin.main(argv) == 0
+    assert capfd.readouterr().out.startswith("usage: pyflowctl run WORKFLOW|FILE")
+
+
+def test_help_about_a_mistyped_command_names_the_right_one(capfd: pytest.CaptureFixture[str]) -> None:
+    assert thin.main(["help", "stauts"]) == 2
+    assert 'did you mean "status"?' in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_every_shell_has_its_completion(shell: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert thin.main(["completion", shell]) == 0
+    assert "pyflowctl __complete -- " in capfd.readouterr().out
+
+
+def test_lint_of_a_good_file_is_done(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "good.yaml").write_bytes(GOOD)
+    assert thin.main(["lint", str(tmp_path / "good.yaml")]) == 0
+    assert capfd.readouterr().out == "1 file checked: no problems\n"
+
+
+def test_lint_of_a_bad_file_names_the_place(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(GOOD + b"shedule: x\n")
+    assert thin.main(["lint", str(path), "-o", "json"]) == 1
+    found = json.loads(capfd.readouterr().out)
+    assert [(problem["file"], problem["line"], problem["severity"]) for problem in found] == [(str(path), 2, "error")]
+
+
+def test_lint_goes_on_after_a_file_that_is_missing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "good.yaml").write_bytes(GOOD)
+    assert thin.main(["lint", str(tmp_path / "no.yaml"), str(tmp_path / "good.yaml")]) == 1
+    assert "2 files checked: 1 error, 0 warnings" in capfd.readouterr().out
+
+
+def test_slots_of_a_bare_expression_are_in_the_zone_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    argv = ["next", "--cron", "30 2 * * *", "--timezone", "Asia/Tokyo", "--from", "2026-03-01", "-n", "2", "-o", "json"]
+    assert thin.main(argv) == 0
+    assert json.loads(capfd.readouterr().out) == [
+        {"scheduled_at": "2026-03-01T02:30:00.000000+09:00"},
+        {"scheduled_at": "2026-03-02T02:30:00.000000+09:00"},
+    ]
+
+
+@pytest.mark.parametrize(("option", "value"), [("--cron", "x"), ("--timezone", "Mars"), ("-n", "0"), ("--dst", "no")])
+def test_a_bad_expression_is_one_line(option: str, value: str, capfd: pytest.CaptureFixture[str]) -> None:
+    argv = [option, value] if option == "--cron" else ["--cron", "@daily", option, value]
+    assert thin.main(["next", *argv]) == 2
+    assert capfd.readouterr().err.count("\n") == 1
+
+
+def test_the_version_of_the_client_needs_no_daemon(capfd: pytest.CaptureFixture[str]) -> None:
+    assert thin.main(["version", "-o", "json"]) == 0
+    assert json.loads(capfd.readouterr().out)["daemon"] is None
+
+
+def test_doctor_without_a_daemon_says_so_with_its_status(capfd: pytest.CaptureFixture[str]) -> None:
+    assert thin.main(["doctor"]) == 4
+    assert "error   daemon: no daemon at " in capfd.readouterr().out
+
+
+def test_doctor_adds_what_the_daemon_found(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with typed(tmp_path, frame(HealthView(checks=CHECKS)) + frame(Done())):
+        assert thin.main(["doctor", "-o", "json"]) == 1
+    found = json.loads(capfd.readouterr().out)["checks"]
+    assert {"level": "error", "subject": "disk", "found": CHECKS[2][2]} in found
+
+
+# ---- Completion -----------------------------------------------------------------------------------------------------
+
+
+def names(*words: str) -> list[str]:
+    return [name for name, _ in candidates(list(words))]
+
+
+def test_commands_are_completed() -> None:
+    assert names("re") == ["rerun", "resume", "reload"]
+
+
+def test_all_commands_are_offered() -> None:
+    assert names("-o", "json", "") == [spec.name for spec in COMMANDS]
+
+
+def test_options_are_completed() -> None:
+    assert names("rerun", "42", "--f") == ["--failed", "--from", "--follow"]
+
+
+def test_values_of_options_are_completed() -> None:
+    assert names("history", "--state", "") == ["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+def test_without_a_daemon_there_are_no_names() -> None:
+    assert names("show", "") == []
+
+
+def test_workflows_and_runs_are_asked_for(tmp_path: Path) -> None:
+    pages = (WorkflowPage(workflows=WORKFLOWS), RunPage(runs=[FAILED]))
+    with typed(tmp_path, *(frame(page) + frame(Done()) for page in pages)):
+        assert names("status", "") == ["deploy", "nightly-backup", "rebuild-index", "sync-mail", "42"]
+
+
+def test_tasks_of_the_run_are_asked_for(tmp_path: Path) -> None:
+    with typed(tmp_path, frame(FAILED) + frame(TaskPage(tasks=TASKS)) + frame(Done())):
+        assert names("logs", "42", "c") == ["checksum", "clean"]
+
+
+# ---- The typed client -----------------------------------------------------------------------------------------------
+
+
+def test_a_run_comes_with_its_tasks(tmp_path: Path) -> None:
+    pages = frame(FAILED) + frame(TaskPage(tasks=TASKS[:2])) + frame(Alive()) + frame(TaskPage(tasks=TASKS[2:]))
+    with typed(tmp_path, pages + frame(Done())), connect(root=str(tmp_path)) as client:
+        assert client.run(42) == (FAILED, TASKS)
+
+
+def test_one_connection_takes_several_requests(tmp_path: Path) -> None:
+    answer = frame(FAILED) + frame(Done())
+    with typed(tmp_path, answer, answer), connect() as client:
+        assert [client.cancel(42), client.start("deploy")] == [FAILED, FAILED]
+
+
+def test_a_failure_is_raised_as_what_it_is(tmp_path: Path) -> None:
+    failure = frame(Failure(code="not_found", message="no run 9", exit_status=3))
+    with typed(tmp_path, failure), connect() as client, pytest.raises(NotFound, match="no run 9"):
+        client.run(9)
+
+
+def test_a_log_comes_with_its_files(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as log:
+
+        def talk(connection: socket.socket) -> None:
+            connection.sendall(GREETING)
+            connection.recv(4096)
+            view = LogOpen(run=1, task="a", attempt=1, live=False)
+            send_with_files(connection, frame(view), [log.fileno(), log.fileno()])
+            connection.sendall(frame(Done()))
+
+        with FakeDaemon(tmp_path / "run" / "pyflowd.sock", talk), connect() as client:
+            found = [answer for answer in client.ask(GetLogs(of="1")) if isinstance(answer, OpenLog)]
+    assert [(answer.log.task, answer.log_fd > 2) for answer in found] == [("a", True)]
+    for answer in found:
+        posix.close(answer.log_fd)
+        posix.close(answer.index_fd)
+
+
+def test_without_a_daemon_connecting_is_unavailable() -> None:
+    with pytest.raises(Unavailable, match="no daemon at "):
+        connect()
+
+
+def test_a_second_request_before_the_answer_is_used_up_is_a_mistake(tmp_path: Path) -> None:
+    with typed(tmp_path, frame(FAILED) + frame(Done())), connect() as client:
+        client.ask(GetLogs(of="1"))
+        with pytest.raises(RuntimeError, match="used up"):
+            client.ask(GetLogs(of="1"))
