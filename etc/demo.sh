@@ -44,13 +44,12 @@ show pyflowctl list
 
 say "2. A run of five tasks, three of them side by side. While they run, the daemon is killed with kill -9."
 show pyflowctl run diamond
-sleep 1.2
+sleep 0.5
 kill -9 "$daemon"
 wait "$daemon" 2>/dev/null || true
 echo "   pyflowd is dead. Its tasks are not: they belong to pyflow-keeper."
-sleep 0.5
 start
-echo "   pyflowd is back, and knows."
+echo "   pyflowd is back, and knows:"
 show pyflowctl status diamond
 while pyflowctl -o json status diamond | grep -q '"ended_at":null'; do sleep 0.1; done
 

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from pyflowctl import thin
+from pyflowctl import link
 from pyflowd.errors import Forbidden, NotFound, PyflowError, Refused, Unavailable, UsageError
 from pyflowd.protocol import (
     FRAME_MAX,
@@ -72,16 +72,16 @@ class OpenLog(msgspec.Struct, frozen=True):
 Answer = Reply | OpenLog | LogClose
 
 
-def connect(*, root: str | None = None, socket: str | None = None, timeout_s: float = thin.TIMEOUT_S) -> Client:
+def connect(*, root: str | None = None, socket: str | None = None, timeout_s: float = link.TIMEOUT_S) -> Client:
     """A client of the daemon at `socket`, or below `root`, or of the one that `pyflowctl` would use.
 
     Raises Unavailable or Forbidden. `timeout_s`: longest silence; the daemon says every few seconds that it lives.
     """
     named = {"--root": root, "--socket": socket}
-    path, remedy = thin.socket_path({option: value for option, value in named.items() if value})
+    path, remedy = link.socket_path({option: value for option, value in named.items() if value})
     try:
-        connection = thin.connect(path, remedy, timeout_s)
-    except thin.ClientError as error:
+        connection = link.connect(path, remedy, timeout_s)
+    except link.ClientError as error:
         raise (Forbidden if error.exit_status == Forbidden.exit_status else Unavailable)(str(error)) from None
     try:
         return Client(connection, timeout_s)
@@ -236,7 +236,7 @@ class Client:
             raise Unavailable("the daemon has said nothing for too long; see: systemctl status pyflowd") from None
         except OSError as error:
             raise Unavailable(f"the connection to the daemon broke: {error}") from None
-        self._descriptors += thin.descriptors(ancillary)
+        self._descriptors += link.descriptors(ancillary)
         if not data:
             raise Unavailable("the daemon closed the connection before it had answered")
         return data

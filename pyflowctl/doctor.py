@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from pyflowctl import thin
+from pyflowctl import link
 from pyflowctl.client import connect
 from pyflowd import render_host, render_json
 from pyflowd.commandline import Words
@@ -29,9 +29,9 @@ def doctor(words: Words, style: Style) -> int:
         checks.append(("error", "daemon", str(error)))
         status = Unavailable.exit_status if isinstance(error, Unavailable) else error.exit_status
     if words.value("output") == "json":
-        thin.write(1, render_json.encode(render_json.health(HealthView(checks=checks))) + b"\n")
+        link.write(1, render_json.encode(render_json.health(HealthView(checks=checks))) + b"\n")
     else:
-        thin.write(1, page(render_host.health(checks, style)))
+        link.write(1, page(render_host.health(checks, style)))
     return status or (1 if any(level == "error" for level, _, _ in checks) else 0)
 
 
@@ -46,15 +46,15 @@ def _python() -> Check:
 
 def _compiled() -> Check:
     """Without compiled files each command takes many times as long."""
-    cached = thin.__spec__.cached
+    cached = link.__spec__.cached
     if cached and os.path.exists(cached):
         return ("ok", "compiled files", "present")
-    folder = os.path.dirname(thin.__file__)
+    folder = os.path.dirname(link.__file__)
     return ("warning", "compiled files", f"missing, so commands start slowly: {sys.executable} -m compileall {folder}")
 
 
 def _timezone() -> Check:
-    name = thin.timezone_name()
+    name = link.timezone_name()
     if not name:
         return ("ok", "time zone", "neither TZ nor /etc/localtime names one: times are shown in the daemon's")
     if name != "UTC" and zone_of(name) is zone_of("no such zone"):
@@ -64,7 +64,7 @@ def _timezone() -> Check:
 
 def _linger() -> Check | None:
     """A user's daemon ends with the user's last session, unless the user lingers."""
-    path, _ = thin.socket_path({})
+    path, _ = link.socket_path({})
     if not path.startswith("/run/user/"):
         return None
     import pwd

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pyflowctl import thin
+from pyflowctl import link
 from pyflowd.filenames import looks_like_definition, split_name
 from pyflowd.lint import check
 from pyflowd.model import Problem
@@ -21,8 +21,8 @@ def _check_file(path: str) -> list[Problem]:
         message = "not the name of a definition: end it in .yaml, .yml or .json"
         return [Problem(file=path, code="name", message=message)]
     try:
-        data = thin.read_file(path)
-    except thin.ClientError as error:
+        data = link.read_file(path)
+    except link.ClientError as error:
         return [Problem(file=path, code="unreadable", message=str(error).removeprefix(f"{path}: "))]
     stem, is_json = split_name(name)
     return check(path, data, stem=stem, is_json=is_json)[1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 
-from pyflowctl import thin
+from pyflowctl import link
 from pyflowd import commandline, grammar
 from pyflowd.commandline import Words
 from pyflowd.errors import PyflowError, UsageError
@@ -20,7 +20,7 @@ def run(argv: list[str]) -> int:
     try:
         return _run(argv)
     except PyflowError as error:
-        return thin.tell(thin.ClientError(str(error), error.exit_status))
+        return link.tell(link.ClientError(str(error), error.exit_status))
 
 
 def check(argv: list[str], files: dict[str, bytes]) -> None:
@@ -28,16 +28,16 @@ def check(argv: list[str], files: dict[str, bytes]) -> None:
     try:
         commandline.parse(argv, now_us=0, zone=style({}).zone, files=files)
     except UsageError as error:
-        raise thin.ClientError(str(error), error.exit_status) from None
+        raise link.ClientError(str(error), error.exit_status) from None
 
 
 def style(values: dict[str, str]) -> Style:
     """What standard output is like, as the thin client would tell the daemon."""
     terminal = os.isatty(1)
     return Style(
-        width=thin.terminal_width(),
-        colour=thin.wants_colour(values.get("colour", "auto"), terminal),
-        timezone=thin.timezone_name() or "UTC",
+        width=link.terminal_width(),
+        colour=link.wants_colour(values.get("colour", "auto"), terminal),
+        timezone=link.timezone_name() or "UTC",
         now_us=time.time_ns() // 1000,
         terminal=terminal,
     )
@@ -73,7 +73,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _print(text: str | bytes) -> int:
-    thin.write(1, text.encode("utf-8", "backslashreplace") if isinstance(text, str) else text)
+    link.write(1, text.encode("utf-8", "backslashreplace") if isinstance(text, str) else text)
     return 0
 
 

@@ -7,9 +7,9 @@ Nothing tells a reader that a file grew, so a live log is looked at every 50 ms;
 import time
 
 from pyflowctl import logtext
+from pyflowctl.link import ClientError, Frames, write
 from pyflowctl.logsource import LogSource, Piece
 from pyflowctl.packing import Value
-from pyflowctl.thin import ClientError, Frames, write
 
 POLL_S = 0.05
 END_RECORD_WAIT_S = 2.0

@@ -26,8 +26,10 @@ from pyflowd.protocol import (
     Alive,
     Command,
     Failure,
+    Finish,
     GetVersion,
     Hello,
+    Print,
     Request,
     frame,
     opening_decoder,
@@ -43,6 +45,10 @@ HANDSHAKE_S = 10
 IDLE_S = 300
 """A typed client that asks nothing for so long is dropped."""
 ALIVE_S = 5
+TURN_US = 20_000
+"""An answer that was pulled for so long goes on in the next turn: a long one to a fast reader delays nobody."""
+ACCEPT_PAUSE_S = 1
+"""Without a descriptor to spare the listener stays readable: it is not looked at for a while."""
 _READ_BYTES = 65_536
 
 log = logging.getLogger("pyflowd.control")
@@ -82,6 +88,8 @@ class Connection:
         self.received = bytearray()
         self.greeted = False
         """Whether it is a typed client that has said Hello."""
+        self.thin = False
+        """Whether it is a thin client: its errors are printed."""
         self.last = False
         """Close when what is in `out` has gone."""
         self.answer: Answer | None = None
@@ -116,7 +124,8 @@ class Control:
         self.answers = answers
         self.connections: set[Connection] = set()
         self.per_user: Counter[int] = Counter()
-        self._fresh: list[Connection] = []
+        self._fresh: dict[Connection, None] = {}
+        """Whose answers are to be pulled by the next `flush`, in order."""
 
     def start(self) -> None:
         self.listener.setblocking(False)
@@ -125,7 +134,8 @@ class Control:
     def stop(self) -> None:
         if self.listener.fileno() < 0:
             return
-        self.selector.unregister(self.listener)
+        if self.listener in self.selector.get_map():
+            self.selector.unregister(self.listener)
         self.listener.close()
         for connection in list(self.connections):
             self._close(connection)
@@ -134,10 +144,21 @@ class Control:
 
     def flush(self) -> None:
         """Pull and send the answers that were begun in this turn; what they rest on is durable now."""
-        fresh, self._fresh = self._fresh, []
+        fresh, self._fresh = self._fresh, {}
         for connection in fresh:
             if not connection.closed:
                 self._pump(connection)
+
+    def has_work(self) -> bool:
+        """Whether `flush` has something to do: a second request of a peer, or the rest of a long answer."""
+        return bool(self._fresh)
+
+    def refuse_fresh(self, error: PyflowError) -> None:
+        """This turn could not be committed: what was asked in it is not durable, and not acknowledged (rule I9)."""
+        for connection in self._fresh:
+            if connection.answer is not None:
+                _end(connection.answer)
+                connection.answer = iter(_failed(connection, failure(error)))
 
     def wake(self, topics: set[str]) -> None:
         """Something happened to these topics: go on with the answers that wait for one of them."""
@@ -156,8 +177,14 @@ class Control:
                 return
             except OSError as error:  # out of descriptors: the caps below keep this from happening by our own doing
                 log.warning("cannot accept a connection: %s", error, extra={"action": "accept_failed"})
+                self.selector.unregister(self.listener)
+                self.timers.at(self.clock.mono_us() + ACCEPT_PAUSE_S * US, self._listen_again)
                 return
             self._admit(sock)
+
+    def _listen_again(self) -> None:
+        if self.listener.fileno() >= 0:
+            self.selector.register(self.listener, selectors.EVENT_READ, self._accept)
 
     def _admit(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -185,9 +212,8 @@ class Control:
                 timer.cancel()
         for left in connection.out:
             _close_all(left.descriptors)
-        close = getattr(connection.answer, "close", None)
-        if close:
-            close()  # a generator may hold descriptors
+        if connection.answer is not None:
+            _end(connection.answer)
         self.selector.unregister(connection.sock)
         connection.sock.close()
 
@@ -229,9 +255,8 @@ class Control:
             return
         size = int.from_bytes(received[:4], "big")
         if size > FRAME_MAX:
-            self._refuse(connection, Failure(
-                code="usage", message=f"a frame of {size} bytes; at most {FRAME_MAX} are taken", exit_status=2
-            ))  # fmt: skip
+            message = f"a frame of {size} bytes; at most {FRAME_MAX} are taken"
+            self._refuse(connection, Failure(code="usage", message=message, exit_status=2))
             return
         if len(received) < 4 + size:
             return
@@ -251,13 +276,19 @@ class Control:
             self._refuse(connection, Failure(code="usage", message=f"not a request: {error}", exit_status=2))
             return
         except PyflowError as error:
-            self._refuse(connection, failure(error))
+            if error.fatal:
+                raise
+            connection.last = not connection.greeted  # a typed client may ask something else
+            connection.answer = iter(_failed(connection, failure(error)))
+        except Exception:  # a fault of ours in one request ends neither the daemon nor other answers
+            log.exception("a request failed", extra={"action": "request_failed"})
+            self._refuse(connection, _INTERNAL)
             return
-        self._fresh.append(connection)
+        self._fresh[connection] = None
 
     def _open(self, connection: Connection, opening: Command | Hello) -> None:
         if isinstance(opening, Command):
-            connection.last = True
+            connection.last = connection.thin = True
             connection.answer = self.answers.command(opening, connection.peer)
             return
         if opening.version > VERSION:
@@ -268,21 +299,25 @@ class Control:
         connection.greeted = True
 
     def _refuse(self, connection: Connection, why: Failure) -> None:
-        connection.answer = iter([Frame(frame(why))])
+        connection.answer = iter(_failed(connection, why))
         connection.last = True
-        self._fresh.append(connection)
+        self._fresh[connection] = None
 
     # ---- Bytes out
 
     def _pump(self, connection: Connection) -> None:
         """Send what is there; then pull the next item of the answer, until the peer is full or the answer waits."""
+        until_us = self.clock.mono_us() + TURN_US
         while not connection.closed:
             if connection.out and not self._send(connection):
                 self._listen(connection, writing=True)
                 return
             if connection.out:
                 continue
-            if connection.wait or connection.answer is None:
+            if connection.wait or connection.answer is None or connection in self._fresh:
+                break
+            if self.clock.mono_us() > until_us:
+                self._fresh[connection] = None
                 break
             self._pull(connection)
         if not connection.closed:
@@ -293,12 +328,14 @@ class Control:
         try:
             item = next(connection.answer, None)
         except PyflowError as error:
-            item = Frame(frame(failure(error)))
-            connection.answer = iter(())
+            if error.fatal:
+                raise
+            connection.answer = iter(_failed(connection, failure(error)))
+            return
         except Exception:
             log.exception("an answer failed", extra={"action": "answer_failed"})
-            item = Frame(frame(Failure(code="internal", message="internal error; see the daemon's log", exit_status=4)))
-            connection.answer = iter(())
+            connection.answer = iter(_failed(connection, _INTERNAL))
+            return
         if item is None:
             self._answered(connection)
         elif isinstance(item, Wait):
@@ -365,7 +402,7 @@ class Control:
             connection.woken = None
         connection.wait = None
         if not connection.closed:
-            self._fresh.append(connection)
+            self._fresh[connection] = None
 
     def _keep_alive(self, connection: Connection) -> None:
         def send() -> None:
@@ -373,14 +410,32 @@ class Control:
                 return
             if connection.wait and not connection.out:
                 connection.out.append(Frame(frame(Alive())))
-                self._fresh.append(connection)
+                self._fresh[connection] = None
             self._keep_alive(connection)
 
         connection.alive = self.timers.at(self.clock.mono_us() + ALIVE_S * US, send)
 
 
+_INTERNAL = Failure(code="internal", message="internal error; see the daemon's log", exit_status=4)
+
+
 def failure(error: PyflowError) -> Failure:
     return Failure(code=error.code, message=str(error), exit_status=error.exit_status)
+
+
+def _failed(connection: Connection, why: Failure) -> list[Frame]:
+    """The end of an answer that failed, as this peer is told it."""
+    if connection.thin:
+        line = f"pyflowctl: {why.message}\n".encode("utf-8", "backslashreplace")
+        return [Frame(frame(Print(2, line))), Frame(frame(Finish(why.exit_status)))]
+    return [Frame(frame(why))]
+
+
+def _end(answer: Answer) -> None:
+    """Nobody pulls it any more: a generator may hold descriptors."""
+    close = getattr(answer, "close", None)
+    if close:
+        close()
 
 
 def _close_all(descriptors: tuple[int, ...]) -> None:

@@ -95,12 +95,9 @@ class Daemon:
         now_us = self.clock.wall_us()
         if not self.store.take_ballast():
             self.dispatcher.disk_is_full(f"{self.paths.state}: no space left on the device; free some")
-        rebooted = self.store.meta("boot_id")
         self.workflows.restore(now_us)
         self.dispatcher.start()
         self.runs.batch.host_event(DaemonStarted(now_us, VERSION, self.dispatcher.boot_id))
-        if rebooted != self.dispatcher.boot_id:
-            self.workflows.fire_reboot()
         self.definitions.start()
         self._every(RETENTION_EVERY_US, self.retirement.begin)
         self._every(round(self.settings.sample_interval_s * US), self._sample)

@@ -73,8 +73,8 @@ class Definitions:
 
     @property
     def busy(self) -> bool:
-        """Whether something that was seen is still being read."""
-        return self.loader.busy
+        """Whether something that was seen has not settled yet, or is still being read."""
+        return self.loader.busy or (isinstance(self._last, Scan) and self._last.pending)
 
     def check_text(self, label: str, data: bytes, then: Checked) -> None:
         """Have a text from a client read by the child; `then` is called in a later turn with the result."""

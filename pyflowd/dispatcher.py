@@ -32,7 +32,7 @@ WAIT_MAX_US = 60 * US
 KEEPER_RETRY_US = US // 2
 SPACE_RETRY_US = US
 SPACE_MIN_BYTES = 8 << 20
-"""Less than this free on the state folder's file system counts as full, before SQLite finds out."""
+"""Free beside the ballast before new work is taken again."""
 LEAST_LOG_BYTES = 64 << 10
 """What an attempt may always write, even where its run has used up its quota."""
 
@@ -87,6 +87,8 @@ class Dispatcher:
         known_boot = self.store.meta("boot_id")
         self._connect(timeout_s=10.0, known_boot=known_boot)
         self.runs.batch.add("meta", "boot_id", self.boot_id)
+        if known_boot != self.boot_id:
+            self.workflows.fire_reboot()  # with the boot's id in one commit: never lost, never twice
         self.workflows.admit_all()
         self._finish_turn()
 
@@ -125,9 +127,10 @@ class Dispatcher:
         now_us = self.clock.mono_us()
         due_us = self.timers.next_due_us()
         wait_us = WAIT_MAX_US if due_us is None else max(0, due_us - now_us)
-        if self.workflows.has_work():
+        full = self.health.has("disk")
+        if self.control.has_work() or (self.workflows.has_work() and not full):
             wait_us = 0
-        self._clock_watch.arm(self.workflows.next_due_us())
+        self._clock_watch.arm(None if full else self.workflows.next_due_us())  # slots wait for space
         return min(wait_us, WAIT_MAX_US) / US
 
     def _finish_turn(self) -> None:
@@ -139,10 +142,11 @@ class Dispatcher:
         self.runs.ended = []
         if self.epoch and not full:
             self.runs.fill(self.epoch)
-        if not self._commit():
-            return
-        self._act()
-        self._tell()
+        if self._commit():
+            self._act()
+            self._tell()
+        else:
+            self.control.flush()  # what only reads is answered from what is durable
 
     # ---- Commit
 
@@ -156,17 +160,28 @@ class Dispatcher:
             self.store.commit(batch)
         except NoSpace as error:
             if not self.store.release_ballast():
-                self.disk_is_full(str(error))
-                return False
+                return self._no_space(error)
             try:
                 self.store.commit(batch)
             except NoSpace:
-                self.disk_is_full(str(error))
-                return False
+                return self._no_space(error)
             self.disk_is_full(str(error))
         crashpoint("after_commit")
         self.runs.batch = self.store.batch()
         return True
+
+    def _no_space(self, error: NoSpace) -> bool:
+        """Nothing of the batch is durable. It is kept for another try; who asked in the turn that met it is refused.
+
+        Later requests that change something are refused before they do (`Health.check_writable`), so answers that are
+        begun from now on only read.
+        """
+        if not self.health.has("disk"):
+            self.control.refuse_fresh(
+                Unavailable(f"{error}; not acknowledged: it is recorded if there is space again soon, see history")
+            )
+        self.disk_is_full(str(error))
+        return False
 
     def disk_is_full(self, why: str) -> None:
         if not self.health.has("disk"):
@@ -177,7 +192,7 @@ class Dispatcher:
     def _look_for_space(self) -> None:
         """Recovery by itself: when there is room for the ballast again, and some more."""
         stat = os.statvfs(self.store.folder)
-        if stat.f_bavail * stat.f_frsize > SPACE_MIN_BYTES and self.store.take_ballast():
+        if stat.f_bavail * stat.f_frsize > self.store.ballast_missing() + SPACE_MIN_BYTES and self.store.take_ballast():
             log.info("there is space again", extra={"action": "disk_recovered"})
             self.health.note("disk", "")
         else:

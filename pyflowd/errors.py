@@ -19,6 +19,8 @@ class PyflowError(Exception):
 
     code = "error"
     exit_status = 1
+    fatal = False
+    """Whether the daemon must end: nothing may be acknowledged after it (rule I8)."""
 
 
 class UsageError(PyflowError):

@@ -32,6 +32,8 @@ class Scan(Struct, frozen=True):
     """Definitions that have settled, by file; one that is being rewritten stands with its last settled state."""
     problems: tuple[Problem, ...] = ()
     """Things that look like definitions and are not read, and why."""
+    pending: bool = False
+    """Something has not settled yet: another scan follows soon."""
 
 
 class FolderGone(Struct, frozen=True):

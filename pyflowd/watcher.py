@@ -99,6 +99,7 @@ class Watcher(FileSystemEventHandler):
         self._hint = threading.Condition()
         self._hints: list[tuple[str, str, int]] = []
         self._look = False
+        self._asked = False
         self._again_us = 0
         self._tell_again = False
         self._stopping = False
@@ -135,9 +136,9 @@ class Watcher(FileSystemEventHandler):
         return [self._found.popleft() for _ in range(len(self._found))]
 
     def rescan(self) -> None:
-        """Look again now, whatever the events say."""
+        """Look again now, whatever the events say, and tell what is found even if nothing has changed."""
         with self._hint:
-            self._look = True
+            self._look = self._asked = True
             self._hint.notify()
 
     # ---- Events: in a thread of watchdog's -------------------------------------------------------------------------
@@ -155,17 +156,19 @@ class Watcher(FileSystemEventHandler):
     def _run(self) -> None:
         try:
             last: Scan | FolderGone | None = None
-            for hints in self._looks():
+            for hints, told in self._looks():
                 found = self._scan(hints)
-                if self._tell_again or found != last:
+                if told or self._tell_again or found != last:
                     last = found
                     self._found.append(found)
                     os.eventfd_write(self._wake, 1)
         finally:
             self._unwatch()
 
-    def _looks(self) -> Iterator[list[tuple[str, str, int]]]:
-        """The hints at each time to scan: at once, on events, when something may have settled, every minute."""
+    def _looks(self) -> Iterator[tuple[list[tuple[str, str, int]], bool]]:
+        """Each time to scan: at once, on events, when something may have settled, every minute. With it the hints until
+        then, and whether somebody waits for the scan.
+        """
         while True:
             with self._hint:
                 while not self._look and not self._stopping:
@@ -176,7 +179,8 @@ class Watcher(FileSystemEventHandler):
                 if self._stopping:
                     return
                 hints, self._hints, self._look = self._hints, [], False
-            yield hints
+                asked, self._asked = self._asked, False
+            yield hints, asked
 
     def _scan(self, hints: list[tuple[str, str, int]]) -> Scan | FolderGone:
         for what, file, at_us in hints:
@@ -198,7 +202,8 @@ class Watcher(FileSystemEventHandler):
         rescan_us = now_us + (RESCAN_US if watched is None else UNWATCHED_RESCAN_US)
         self._again_us = min(observed.look_again_us or rescan_us, rescan_us)
         self._tell_again = observed.again
-        return Scan(observed.entries, (*problems, *([watched] if watched else [])))
+        pending = observed.look_again_us is not None
+        return Scan(observed.entries, (*problems, *([watched] if watched else [])), pending)
 
     def _watch(self) -> Problem | None:
         """Watch the folder that is there now; a problem if that cannot be. Raises OSError if there is none."""

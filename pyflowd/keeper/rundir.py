@@ -55,12 +55,14 @@ def lock(folder: int) -> int:
 
 def _answers(folder: int) -> bool:
     """Whether a keeper listens in the folder: then there is nothing to wait for."""
-    with socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC) as probe:
-        try:
-            probe.connect(f"/proc/self/fd/{folder}/{SOCKET}")
-        except OSError:
-            return False
-        return True
+    probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
+    try:
+        probe.connect(f"/proc/self/fd/{folder}/{SOCKET}")
+    except OSError:
+        return False
+    finally:
+        probe.close()
+    return True
 
 
 def listen(folder: int, mode: int) -> socket:

@@ -38,6 +38,8 @@ class StoreError(PyflowError):
     """The store failed; the daemon must end (rule I8)."""
 
     code = "store_failed"
+    exit_status = 4
+    fatal = True
 
 
 class Store:
@@ -45,12 +47,13 @@ class Store:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
+        self.path = os.path.join(folder, DATABASE)
         self._lock = _lock(folder)
         try:
-            with _fatal():
-                self._writer = _open(os.path.join(folder, DATABASE), writes=True)
+            with _fatal(self.path):
+                self._writer = _open(self.path, writes=True)
                 _migrate(self._writer)
-                self._reader = _open(os.path.join(folder, DATABASE), writes=False)
+                self._reader = _open(self.path, writes=False)
             _sync_folder(folder)
         except BaseException:
             os.close(self._lock)
@@ -94,7 +97,10 @@ class Store:
             raise NoSpace(f"{self.folder}: no space left on the device; free some") from error
         except apsw.Error as error:
             self._roll_back()
-            raise StoreError(f"{self.folder}/{DATABASE}: {error}") from error
+            raise _failure(self.path, error) from error
+        except BaseException:
+            self._roll_back()
+            raise
         self.next_event = batch.next_event
 
     def _roll_back(self) -> None:
@@ -109,7 +115,7 @@ class Store:
 
     def rows(self, name: str, *bindings: object) -> Iterator[Row]:
         """Rows of a statement of `reads.sql`."""
-        with _fatal():
+        with _fatal(self.path):
             yield from self._reader.execute(self._reads[name], bindings)
 
     def one(self, name: str, *bindings: object) -> Row:
@@ -125,6 +131,13 @@ class Store:
         return next((row[0] for row in list(self.rows("meta", key))), None)
 
     # ---- Space
+
+    def ballast_missing(self) -> int:
+        """Bytes that `take_ballast` would take."""
+        try:
+            return BALLAST_BYTES - os.stat(os.path.join(self.folder, BALLAST)).st_size
+        except FileNotFoundError:
+            return BALLAST_BYTES
 
     def release_ballast(self) -> bool:
         """Give the reserve back to the file system; True where there was one."""
@@ -215,11 +228,16 @@ def _sync_folder(folder: str) -> None:
 
 
 @contextlib.contextmanager
-def _fatal() -> Iterator[None]:
+def _fatal(path: str) -> Iterator[None]:
     try:
         yield
     except apsw.Error as error:
-        raise StoreError(f"store: {error}") from error
+        raise _failure(path, error) from error
+
+
+def _failure(path: str, error: apsw.Error) -> StoreError:
+    remedy = "check the disk; it was left as it is: move it aside to begin anew, or put a copy back"
+    return StoreError(f"{path}: {error}; {remedy}")
 
 
 def chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:

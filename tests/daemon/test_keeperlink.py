@@ -69,7 +69,8 @@ def test_many_links_at_once_find_one_keeper(tmp_path: Path) -> None:
     epochs: list[str] = []
 
     def connect() -> None:
-        link = KeeperLink(str(host.run_dir), "x", spawn=True)
+        # A keeper that comes late, when the first has ended, ends by itself too.
+        link = KeeperLink(str(host.run_dir), "x", spawn=True, idle_exit_s=2.0)
         epochs.append(link.connect(DEADLINE_S).epoch)
         link.close()
 

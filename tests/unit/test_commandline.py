@@ -154,6 +154,7 @@ def test_the_options_of_logs_reach_the_client() -> None:
         ("history --state broken", '--state: "broken" is none of queued, running, succeeded, failed, cancelled'),
         ("history -n many", '--limit: "many" is not a number from 1 to 1000000'),
         ("history -n 0", '--limit: "0" is not a number from 1 to 1000000'),
+        ("history -n " + "9" * 5000, '--limit: "999'),
         ("history -n", "-n needs a value: -n N"),
         ("list --wait", "list has no option --wait"),
         ("list -o xml", '--output: "xml" is none of table, json'),

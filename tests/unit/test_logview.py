@@ -152,6 +152,11 @@ def test_a_line_that_came_in_parts_has_the_time_of_its_first(tmp_path: Path, cap
     assert shown(capfd, log) == "21:20:00.000  done\n21:20:03.000  next\n"
 
 
+def test_a_line_that_came_in_three_parts_is_whole(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    log = Log(tmp_path).says(b"a", 0).says(b"b", 1).says(b"c\n", 2).ends(4)
+    assert shown(capfd, log) == "21:20:00.000  abc\n"
+
+
 def test_a_last_line_without_an_end_is_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     log = Log(tmp_path).says(b"a\nb", 0).ends(1)
     assert shown(capfd, log) == "21:20:00.000  a\n21:20:00.000  b\n"
@@ -301,6 +306,18 @@ def test_bytes_that_share_a_record_are_shown_as_they_come(tmp_path: Path, capfd:
     daemon.closes(log)
     daemon.finishes()
     assert capfd.readouterr().out == "21:20:02.000  last\n"
+
+
+def test_bytes_that_came_late_to_a_record_keep_its_time(tmp_path: Path) -> None:
+    log = Log(tmp_path).says(b"first\n", 0)
+    source = log.source()
+    seen = source.pieces()
+    with log.log.open("ab") as file:
+        file.write(b"late\n")
+    log.says(b"new\n", 5)
+    seen += source.pieces()
+    source.close()
+    assert seen == [(BASE_US, b"first\n"), (BASE_US, b"late\n"), (BASE_US + 5 * SECOND_US, b"new\n")]
 
 
 def test_a_line_without_an_end_is_shown_while_nothing_else_comes(

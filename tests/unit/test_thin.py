@@ -59,7 +59,13 @@ def test_a_command_imports_nothing_but_the_socket(tmp_path: Path) -> None:
             check=True,
         )
     assert done.stdout == b"fine\n"
-    assert done.stderr.decode().split() == ["_socket", "pyflowctl", "pyflowctl.packing", "pyflowctl.thin"]
+    assert done.stderr.decode().split() == [
+        "_socket",
+        "pyflowctl",
+        "pyflowctl.link",
+        "pyflowctl.packing",
+        "pyflowctl.thin",
+    ]
 
 
 def test_the_options_with_a_value_are_those_of_the_grammar() -> None:
@@ -138,6 +144,16 @@ def test_the_socket_that_is_named_comes_first() -> None:
 
 def test_root_on_the_command_line_comes_before_the_environment() -> None:
     assert thin.socket_path({"--root": "/r"})[0] == "/r/run/pyflowd.sock"
+
+
+def test_root_on_the_command_line_comes_before_a_socket_of_the_environment() -> None:
+    posix.environ[b"PYFLOW_SOCKET"] = b"/x/y.sock"
+    assert thin.socket_path({"--root": "/r"})[0] == "/r/run/pyflowd.sock"
+
+
+def test_a_socket_of_the_environment_comes_before_its_root() -> None:
+    posix.environ[b"PYFLOW_SOCKET"] = b"/x/y.sock"
+    assert thin.socket_path({})[0] == "/x/y.sock"
 
 
 def test_root_of_the_environment_is_used(tmp_path: Path) -> None:
