@@ -12,6 +12,10 @@ from pyflowd.errors import PyflowError
 from pyflowd.version import VERSION
 
 
+GC_THRESHOLD = 20_000
+"""Objects that live long are made by the thousand (a run with its tasks): looking at them all at each 700 is waste."""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pyflowd",
@@ -35,6 +39,7 @@ def main() -> int:
     options = _parser().parse_args()
     where = paths.find(options.root, dict(os.environ), os.geteuid(), system=options.system)
     gc.freeze()  # what is imported lives as long as we do
+    gc.set_threshold(GC_THRESHOLD)
     try:
         daemon.run(where, spawn_keeper=not (options.no_keeper or options.system), verbose=options.verbose)
     except PyflowError as error:

@@ -16,7 +16,7 @@ from pyflowd.control import Answers, Control
 from pyflowd.crashpoints import arm
 from pyflowd.definitions import Definitions
 from pyflowd.dispatcher import Dispatcher
-from pyflowd.errors import Refused, Unavailable
+from pyflowd.errors import PyflowError, Refused, Unavailable
 from pyflowd.events import DaemonStarted, DaemonStopped
 from pyflowd.handlers import Handlers, framed
 from pyflowd.health import Health
@@ -87,9 +87,13 @@ class Daemon:
         log.info("pyflowd %s serves %s", VERSION, self.paths.label, extra={"action": "started"})
         try:
             self.dispatcher.run()
-        finally:
-            notify("STOPPING=1")
-            self._stop()
+        except PyflowError as error:
+            if error.fatal:
+                notify("STOPPING=1")
+                self._abandon()
+            raise
+        notify("STOPPING=1")
+        self._stop()
 
     def _start(self) -> None:
         now_us = self.clock.wall_us()
@@ -126,6 +130,12 @@ class Daemon:
         self.dispatcher.close()
         self.store.close()
         log.info("pyflowd has stopped; running tasks go on", extra={"action": "stopped"})
+
+    def _abandon(self) -> None:
+        """Rule I8: after an error of the store nothing is written, acknowledged or answered any more."""
+        self.definitions.stop()
+        self.control.stop()
+        self.dispatcher.close()
 
     def _catch_signals(self) -> None:
         """Signals only write a byte that wakes the loop; what they mean is decided there."""
@@ -188,4 +198,10 @@ def run(paths: Paths, *, spawn_keeper: bool, verbose: bool) -> None:
     """Be the daemon; returns after a clean stop. Raises PyflowError where it cannot start."""
     journal.start(verbose=verbose)
     arm(dict(os.environ))
-    Daemon(paths, spawn_keeper=spawn_keeper).run()
+    try:
+        daemon = Daemon(paths, spawn_keeper=spawn_keeper)
+    except OSError as error:
+        raise Unavailable(
+            f"{error.filename or paths.label}: {error.strerror}; see that its folders can be written by this user"
+        ) from error
+    daemon.run()

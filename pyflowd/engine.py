@@ -17,9 +17,7 @@ A task moves by named moves only, and the table below has all of them:
 
 from __future__ import annotations
 
-import errno
 from collections import deque
-from enum import StrEnum
 from typing import NamedTuple, assert_never
 
 from pyflowd import retry
@@ -41,17 +39,15 @@ from pyflowd.model import (
     AttemptState,
     End,
     Exit,
-    LostAttempt,
     OnLost,
     Reason,
     RunState,
-    StartFailure,
-    Stop,
     Task,
     TaskState,
     TriggerRule,
     Workflow,
 )
+from pyflowd.outcomes import Outcome, Stopping, judge
 
 S = TaskState
 
@@ -111,16 +107,6 @@ class Step(NamedTuple):
 # ---- State ----------------------------------------------------------------------------------------------------------
 
 
-class Outcome(NamedTuple):
-    """How an attempt ended: state, reason, and the facts behind it for people (rule S4)."""
-
-    state: AttemptState
-    reason: Reason | None = None
-    error: str = ""
-    exit_code: int | None = None
-    signal: int | None = None
-
-
 class Attempt:
     """One try. `outcome` is None until it ends."""
 
@@ -164,14 +150,6 @@ class TaskRun:
     @property
     def name(self) -> str:
         return self.definition.name
-
-
-class Stopping(StrEnum):
-    """Why a run takes no new task."""
-
-    NO = ""
-    CANCEL = "cancel"
-    TIMEOUT = "timeout"
 
 
 class Run:
@@ -490,35 +468,6 @@ def _current(run: Run, task: TaskRun, number: int) -> Attempt:
     return attempt
 
 
-def judge(task: Task, end: End, stopping: Stopping) -> Outcome:
-    """The outcome of an attempt that ended so (rules R8, R10, S4, S5). Total: every end has one."""
-    if isinstance(end, LostAttempt):
-        return Outcome(AttemptState.UNKNOWN, Reason.LOST, end.why.value)
-    if isinstance(end, StartFailure):
-        if end.errno == errno.ECANCELED:
-            return Outcome(AttemptState.CANCELLED, Reason.CANCELLED)
-        return Outcome(AttemptState.FAILED, Reason.START_FAILED, f"could not start: {end.message}")
-    code, signal = end.exit_code, end.signal
-    if end.stop is Stop.TIMEOUT:
-        return Outcome(AttemptState.TIMED_OUT, Reason.TIMEOUT, "the time of the attempt ran out", code, signal)
-    if end.stop is Stop.REQUEST:
-        if stopping is Stopping.TIMEOUT:
-            return Outcome(AttemptState.TIMED_OUT, Reason.TIMEOUT, "the time of the run ran out", code, signal)
-        return Outcome(AttemptState.CANCELLED, Reason.CANCELLED, "", code, signal)
-    if signal is not None:
-        return Outcome(AttemptState.FAILED, Reason.SIGNAL, f"signal {signal}", None, signal)
-    if code == 0 or code in task.success_codes:
-        return Outcome(AttemptState.SUCCEEDED, None, "", code)
-    if code in task.skip_codes:
-        return Outcome(AttemptState.SUCCEEDED, Reason.SKIP_CODE, "", code)
-    return Outcome(AttemptState.FAILED, Reason.EXIT_CODE, f"exit code {code}", code)
-
-
-def cancelled_before_start(at_us: int) -> StartFailure:
-    """The end of an attempt that was committed, but never asked of the keeper, in a run that is stopping."""
-    return StartFailure(step="start", errno=errno.ECANCELED, message="cancelled before it started", at_us=at_us)
-
-
 def attempt_timeout_s(task: TaskRun, mono_us: int) -> float | None:
     """Seconds that the attempt about to start may take: its own time-out, and what is left of `max_elapsed` (R1)."""
     own, whole = task.definition.timeout_s, task.definition.retry.max_elapsed_s
@@ -527,23 +476,3 @@ def attempt_timeout_s(task: TaskRun, mono_us: int) -> float | None:
     used = max(0, mono_us - task.first_mono_us) / 1_000_000 if task.attempts else 0.0
     left = max(0.001, whole - used)
     return left if own is None else min(own, left)
-
-
-def tasks_to_keep(run_tasks: dict[str, TaskState], workflow: Workflow, again: set[str]) -> dict[str, TaskState]:
-    """What a rerun takes over: succeeded and skipped tasks, neither in `again` nor below one that is done again.
-
-    `run_tasks`: the state of each task in the run that is repeated; a task that is not in it is done again.
-    """
-    children: dict[str, list[str]] = {task.name: [] for task in workflow.tasks}
-    for task in workflow.tasks:
-        for need in task.needs:
-            children[need].append(task.name)
-    keepable = (S.SUCCEEDED, S.SKIPPED)
-    redo = {task.name for task in workflow.tasks if task.name in again or run_tasks.get(task.name) not in keepable}
-    todo = list(redo)
-    while todo:
-        for child in children[todo.pop()]:
-            if child not in redo:
-                redo.add(child)
-                todo.append(child)
-    return {task.name: run_tasks[task.name] for task in workflow.tasks if task.name not in redo}

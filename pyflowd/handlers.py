@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import msgspec
+
 from pyflowd import params as parameters
 from pyflowd import views
 from pyflowd.clock import US
 from pyflowd.control import Answer, Frame, Wait
 from pyflowd.definitions import Definitions
-from pyflowd.engine import tasks_to_keep
 from pyflowd.errors import Forbidden, NotFound, PyflowError, Refused, nearest
 from pyflowd.health import Health
 from pyflowd.loader_frames import Loaded, Rejected
@@ -64,9 +65,10 @@ from pyflowd.protocol import (
     WorkflowPage,
     frame,
 )
+from pyflowd.rerun import tasks_to_keep
 from pyflowd.runs import LiveRun, Runs
 from pyflowd.sampler import Sampler
-from pyflowd.store.store import Store, chunks
+from pyflowd.store.store import Store
 from pyflowd.tasklogs import TaskLogs
 from pyflowd.version import VERSION
 from pyflowd.workflows import Workflows
@@ -74,6 +76,11 @@ from pyflowd.workflows import Workflows
 DAY_US = 86_400 * US
 PAGE = 200
 FAILED_SHOWN = 10
+RUN_MAX = (1 << 63) - 1
+"""Greatest integer of SQLite."""
+NEXT_MAX = 10_000
+"""Coming slots are computed in one turn, 20 us each."""
+KEY_MAX = 255
 PROGRESS_QUIET_US = 100_000
 """Ten progress reports a second at most, whatever happens in the run."""
 
@@ -149,7 +156,8 @@ class Handlers:
 
     def _host(self, _: GetHost, __: Peer) -> Replies:
         now_us = self.clock.wall_us()
-        live = [self._view(run) for run in sorted(self.runs.live)]
+        # A run that a full disk keeps from being recorded is in memory only: it is not shown.
+        live = [self._view(run) for run in sorted(self.runs.live) if self.store.one_or_none("run", run)]
         ended: dict[str, int] = dict(self.store.rows("ended_since", now_us - DAY_US))
         failed = self.store.rows("runs_by_state", RunState.FAILED, now_us - DAY_US, FAILED_SHOWN)
         yield HostView(
@@ -186,14 +194,16 @@ class Handlers:
 
     def _bare_view(self, run: int) -> RunView:
         try:
+            if not 0 < run <= RUN_MAX:
+                raise LookupError
             return views.run_view(self.store.one("run", run))
         except LookupError:
-            raise NotFound(f"no run {run}; `pyflowctl history` shows what there is") from None
+            raise NotFound(f"no run {str(run)[:20]}; `pyflowctl history` shows what there is") from None
 
     def _find_run(self, of: str) -> int:
         """A run id, or the newest run of the workflow of that name."""
         if of.isascii() and of.isdigit() and of not in self.workflows.entries:
-            return int(of)
+            return int(of[:20])  # 20 digits are more than there can be runs
         newest: int | None = self.store.one("newest_run", of)[0]
         if newest is None:
             self.workflows.find(of)
@@ -227,25 +237,22 @@ class Handlers:
                 f'"{request.state}" is no state of a run{nearest(request.state, states)}: {", ".join(states)}'
             )
         since_us = request.since_us or 0
-        if request.workflow and request.state:
-            rows = self.store.rows(
-                "runs_of_workflow_by_state", request.workflow, request.state, since_us, request.limit
-            )
-        elif request.workflow:
-            rows = self.store.rows("runs_of_workflow", request.workflow, since_us, request.limit)
-        elif request.state:
-            rows = self.store.rows("runs_by_state", request.state, since_us, request.limit)
-        else:
-            rows = self.store.rows("runs", since_us, request.limit)
-        return self._run_pages(rows, request.workflow)
+        of: tuple[str, ...] = ()
+        name = "runs"
+        if request.workflow:
+            name, of = f"{name}_of_workflow", (request.workflow,)
+            if self.store.one("newest_run", request.workflow)[0] is None:
+                self.workflows.find(request.workflow)
+        if request.state:
+            name, of = f"{name}_by_state", (*of, request.state)
+        return self._run_pages(name, of, since_us, request.limit)
 
-    def _run_pages(self, rows: Iterator[Any], workflow: str | None) -> Replies:
-        empty = True
-        for page in chunks(rows, PAGE):
-            empty = False
-            yield RunPage(runs=[views.run_view(row) for row in page])
-        if empty and workflow is not None and self.store.one("newest_run", workflow)[0] is None:
-            self.workflows.find(workflow)
+    def _run_pages(self, name: str, of: tuple[str, ...], since_us: int, limit: int) -> Replies:
+        """A page is read as it is pulled, whole: an open cursor would hold the reader to an old state for all."""
+        before, left = RUN_MAX, limit
+        while left > 0 and (rows := list(self.store.rows(name, *of, before, since_us, min(left, PAGE)))):
+            yield RunPage(runs=[views.run_view(row) for row in rows])
+            before, left = rows[-1][0], left - len(rows)
 
     def _start(self, request: StartRun, peer: Peer) -> Replies:
         if request.data:
@@ -259,6 +266,8 @@ class Handlers:
         values = parameters.bind(definition.params, request.params, from_text=request.params_are_text)
         if request.dry_run:
             return iter([_plan(definition, values, warnings)])
+        if len(request.key) > KEY_MAX:
+            raise Refused(f"the key has {len(request.key)} characters; {KEY_MAX} are taken: send a hash of it")
         known = self.runs.with_key(definition.name, request.key)
         if known is not None:
             return self._said(known)
@@ -437,6 +446,8 @@ class Handlers:
     def _next(self, request: ListNext, _: Peer) -> Replies:
         if request.workflow is not None:
             self.workflows.find(request.workflow)
+        if request.limit > NEXT_MAX:
+            raise Refused(f"{request.limit} coming slots are asked for; at most {NEXT_MAX} are computed")
         yield NextPage(slots=self._next_views(request.workflow, request.limit))
 
     def _slots(self, request: ListSlots, _: Peer) -> Replies:
@@ -448,8 +459,10 @@ class Handlers:
         if not count and request.workflow is not None:
             self.workflows.find(request.workflow)
         offset = 0 if request.limit is None else max(0, count - request.limit)
-        for page in chunks(self.store.rows(f"slots{suffix}", *of, since_us, -1, offset), PAGE):
-            yield SlotPage(slots=[views.slot_view(row) for row in page])
+        last: tuple[object, ...] = (since_us, "", "")
+        while rows := list(self.store.rows(f"slots{suffix}", *of, *last, PAGE, offset)):
+            yield SlotPage(slots=[views.slot_view(row) for row in rows])
+            last, offset = (rows[-1][2], rows[-1][0], rows[-1][1]), 0
 
     # ---- Events
 
@@ -459,20 +472,20 @@ class Handlers:
         if request.run is not None:
             self._bare_view(request.run)
         if request.after is None:
-            rows = list(self.store.rows(f"newest_events{suffix}", *of, request.limit))
-            after = rows[-1][0] if rows else 0
+            first = self.store.one_or_none(f"newest_event{suffix}", *of, request.limit - 1)
+            after = first[0] - 1 if first else 0
         else:
-            rows, after = [], request.after
-        names: dict[int, str] = {}
+            after = request.after
         while True:
-            for page in chunks(iter(rows), PAGE):
-                yield EventPage(events=[self._event(row, names) for row in page])
-                after = page[-1][0]
             rows = list(self.store.rows(f"events{suffix}_after", *of, after, PAGE))
-            if not rows:
-                if not request.follow:
-                    return
+            if rows:
+                names: dict[int, str] = {}
+                yield EventPage(events=[self._event(row, names) for row in rows])
+                after = rows[-1][0]
+            elif request.follow:
                 yield Wait(frozenset({"events"}), PROGRESS_QUIET_US // 10)
+            else:
+                return
 
     def _event(self, row: Any, names: dict[int, str]) -> EventView:
         run = row[1]
@@ -482,6 +495,8 @@ class Handlers:
         return views.event_view(row, names.get(run, "") if run is not None else "")
 
 
+_PAGES = (RunPage, TaskPage, WorkflowPage, SlotPage, EventPage, NextPage)
+"""Replies of one list, which may come in any number."""
 _NOBODY = Peer(uid=-1, gid=-1, pid=0)
 
 
@@ -504,6 +519,21 @@ def framed(handle: Callable[[Request, Peer], Replies]) -> Callable[[Request, Pee
     return answer
 
 
+def _parts(reply: Reply | LogClose | Done) -> Iterator[bytes]:
+    """A reply as frames: a page that does not fit one is cut in two."""
+    try:
+        data = frame(reply)
+    except ValueError:
+        field = reply.__struct_fields__[0]
+        items = getattr(reply, field)
+        if not isinstance(reply, _PAGES) or len(items) < 2:
+            raise Refused("the answer does not fit a frame; ask for less, or use pyflowctl") from None
+        for half in (items[: len(items) // 2], items[len(items) // 2 :]):
+            yield from _parts(msgspec.structs.replace(reply, **{field: half}))
+        return
+    yield data
+
+
 def _frames(replies: Replies) -> Answer:
     done = False
     for reply in replies:
@@ -513,6 +543,7 @@ def _frames(replies: Replies) -> Answer:
             yield Frame(frame(reply.reply), reply.descriptors)
         else:
             done = isinstance(reply, Done)
-            yield Frame(frame(reply))
+            for part in _parts(reply):
+                yield Frame(part)
     if not done:
         yield Frame(frame(Done()))

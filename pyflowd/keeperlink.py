@@ -137,7 +137,7 @@ class KeeperLink:
 
     def _try_connect(self, give_up_us: int) -> Listing:
         """One try. Raises OSError if nobody answers, or the keeper ends before it has said WELCOME."""
-        folder = os.open(self._run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = os.open(self._run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             # By way of the folder's descriptor: the path may be longer than the 107 bytes of an address.

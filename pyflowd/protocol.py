@@ -12,16 +12,21 @@ Times are wall-clock microseconds since the epoch (`_us`), sizes bytes. It knows
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from pyflowd.model import Fate, Problem
 
 VERSION = 1
 FRAME_MAX = 1 << 20
 """Most bytes of one frame. A longer answer is several frames; a longer request is refused."""
+
+
+Integer = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""What the store can hold; msgpack has greater ones."""
+Limit = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
 
 
 class Level(IntEnum):
@@ -91,8 +96,8 @@ class ListRuns(Struct, frozen=True, kw_only=True, tag="list_runs"):
 
     workflow: str | None = None
     state: str | None = None
-    since_us: int | None = None
-    limit: int = 20
+    since_us: Integer | None = None
+    limit: Limit = 20
 
 
 class StartRun(Struct, frozen=True, kw_only=True, tag="start_run"):
@@ -117,13 +122,13 @@ class StartRun(Struct, frozen=True, kw_only=True, tag="start_run"):
 class CancelRun(Struct, frozen=True, kw_only=True, tag="cancel_run"):
     """Rules R3, R5; a second cancel kills at once -> RunView."""
 
-    run: int
+    run: Integer
 
 
 class RerunRun(Struct, frozen=True, kw_only=True, tag="rerun_run"):
     """Do again -> RunView of the new run. Without `failed_only` and `from_task`, every task is done again."""
 
-    run: int
+    run: Integer
     failed_only: bool = False
     from_task: str | None = None
     latest: bool = False
@@ -151,31 +156,31 @@ class GetLogs(Struct, frozen=True, kw_only=True, tag="get_logs"):
 class WatchRun(Struct, frozen=True, kw_only=True, tag="watch_run"):
     """-> RunView now, at each change, and at its end; then Done."""
 
-    run: int
+    run: Integer
 
 
 class ListNext(Struct, frozen=True, kw_only=True, tag="list_next"):
     """Coming slots, soonest first -> NextPage."""
 
     workflow: str | None = None
-    limit: int = 10
+    limit: Limit = 10
 
 
 class ListSlots(Struct, frozen=True, kw_only=True, tag="list_slots"):
     """The ledger of slots, oldest first -> SlotPage...; `limit`: the newest so many."""
 
     workflow: str | None = None
-    since_us: int | None = None
-    limit: int | None = None
+    since_us: Integer | None = None
+    limit: Limit | None = None
 
 
 class ListEvents(Struct, frozen=True, kw_only=True, tag="list_events"):
     """What happened, oldest first -> EventPage...; with `follow` for ever."""
 
-    run: int | None = None
-    after: int | None = None
+    run: Integer | None = None
+    after: Integer | None = None
     """Only events after this id."""
-    limit: int = 50
+    limit: Limit = 50
     follow: bool = False
 
 

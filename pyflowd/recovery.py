@@ -12,9 +12,10 @@ keeper knows (design, start protocol). There is no branch that guesses.
 
 from __future__ import annotations
 
-from pyflowd.engine import TaskRun, cancelled_before_start
+from pyflowd.engine import TaskRun
 from pyflowd.keeperlink import Listing
 from pyflowd.model import AttemptState, Lost, LostAttempt, TaskState
+from pyflowd.outcomes import cancelled_before_start
 from pyflowd.runs import Launch, LiveRun, Runs, Stop
 
 

@@ -14,6 +14,7 @@ from pyflowd.clock import US
 from pyflowd.events import HistoryRemoved
 from pyflowd.model import Retention
 from pyflowd.runs import Runs
+from pyflowd.store.batch import Batch
 from pyflowd.tasklogs import TaskLogs
 from pyflowd.workflows import Workflows
 
@@ -59,6 +60,8 @@ class Retirement:
         self.default = default
         self._todo: deque[tuple[str, Retention]] = deque()
         self._removed: list[int] = []
+        self._batch: Batch | None = None
+        """That the removal of `_removed` was written into."""
 
     def begin(self) -> None:
         """Look at every workflow that has runs, one a turn from now on."""
@@ -74,11 +77,17 @@ class Retirement:
 
     def _go_on(self) -> None:
         """The turn before has committed: its logs may go. Then the next piece."""
+        if self._batch is self.runs.batch:  # not committed yet: the disk is full
+            self._later()
+            return
+        self._batch = None
         for run in self._removed:
             self.janitor.remove(run)
         self._removed = []
         if not self._todo:
             self.runs.batch.add("prune_definitions")
+            if self.default.age_s is not None:
+                self.runs.batch.add("prune_host_events", self.runs.clock.wall_us() - round(self.default.age_s * US))
             return
         name, policy = self._todo.popleft()
         gone = expired(self.runs, self.logs, name, policy)
@@ -87,7 +96,7 @@ class Retirement:
         piece = gone[:RUNS_PER_PIECE]
         if piece:
             _remove(self.runs, name, piece)
-            self._removed = piece
+            self._removed, self._batch = piece, self.runs.batch
         if policy.age_s is not None:
             before_us = self.runs.clock.wall_us() - round(policy.age_s * US)
             self.runs.batch.add("prune_slots", name, before_us)

@@ -25,6 +25,7 @@ from pyflowd.events import (
     WorkflowResumed,
 )
 from pyflowd.model import (
+    Dst,
     Fate,
     Overlap,
     Problem,
@@ -196,14 +197,18 @@ class Workflows:
             return
         batch.add("definition", digest, text, compiled, now_us)
         batch.host_event(DefinitionLoaded(now_us, name, file, digest))
-        kept = {trigger.name for trigger in old.head.triggers} if old else set()
-        for trigger in entry.head.triggers:
-            if trigger.name not in kept:
-                batch.add("trigger", name, trigger.name, now_us)
-        for gone in kept - {trigger.name for trigger in entry.head.triggers}:
-            batch.add("trigger_remove", name, gone)
         self._finish_missed(name)
-        self.timetable.set_workflow(name, entry.head.triggers, now_us)
+        kept = {trigger.name: trigger for trigger in old.head.triggers} if old else {}
+        cursors: dict[str, int] = {}
+        for trigger in entry.head.triggers:
+            before = kept.pop(trigger.name, None)
+            if before is None:  # it may have been here before, and the clock been set back since (rule T8)
+                cursors[trigger.name] = max(now_us, self.store.one("newest_slot", name, trigger.name)[0] or 0)
+            if before is None or _times(before) != _times(trigger):  # an edit has no past (rule T6)
+                batch.add("trigger", name, trigger.name, cursors.get(trigger.name, now_us))
+        for gone in kept:
+            batch.add("trigger_remove", name, gone)
+        self.timetable.set_workflow(name, entry.head.triggers, now_us, cursors)
 
     def remove(self, name: str) -> None:
         """Rule D3: its schedules end, its runs go on."""
@@ -276,7 +281,8 @@ class Workflows:
         match decision:
             case overlap.EnqueueLatest(drop=others) | overlap.Replace(cancel=others):
                 for other in others:
-                    self.runs.cancel(self.runs.live[other], f"run {meta.run}", Reason.REPLACED)
+                    if not self.runs.live[other].run.stopping:  # a second cancel would cut its grace (rule R5)
+                        self.runs.cancel(self.runs.live[other], f"run {meta.run}", Reason.REPLACED)
             case _:
                 pass
         live = self.runs.create(meta, definition, kept)
@@ -371,3 +377,8 @@ class Workflows:
             self._missed.remove(pending)
             for scheduled_us in pending[2]:
                 self._skip(name, pending[1].name, scheduled_us, SlotReason.DOWN, None)
+
+
+def _times(trigger: Schedule) -> tuple[str, str | None, Dst]:
+    """What decides when its slots are."""
+    return trigger.cron, trigger.timezone, trigger.dst

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 FLOORS: list[tuple[str, str]] = [
     ("words", "clock crashpoints errors filenames graph journal model paths pattern systemd timers units version"),
-    ("formats", "cron document events grammar layout loader_frames overlap protocol retry tasklogs zones "
+    ("formats", "cron document events grammar layout loader_frames outcomes overlap protocol rerun retry tasklogs zones "
                 "store.statements"),
     ("readers", "document_json document_yaml commandline fields peer schedule settling "
                 "render_json render_runs"),

@@ -198,6 +198,7 @@ class Attempts:
     def _main_ended(self, attempt: Attempt, status: int, usage: resource.struct_rusage) -> None:
         attempt.status = status
         attempt.ended_us = attempt.started_us + now_us() - attempt.began_us
+        # The kernel counts what the process was before its exec too: ru_maxrss is never below the keeper's own.
         attempt.cpu = (int(usage.ru_utime * 1e6), int(usage.ru_stime * 1e6), usage.ru_maxrss * 1024)
         crashpoint("reaped")
         if attempt.failure_fd >= 0:

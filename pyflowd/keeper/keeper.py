@@ -25,6 +25,8 @@ _MAX_QUEUED_BYTES = 8 << 20
 _MAX_STRANGERS = 16
 """Connections that have not said HELLO."""
 _JOURNAL_RETRY_US = 1_000_000
+_STARTS_AT_ONCE = 2
+"""Of many STARTs; then what has ended meanwhile is told, so that the daemon works while the keeper spawns."""
 
 
 class Life:
@@ -53,8 +55,9 @@ class Keeper:
         self.upgrade_wished = False
         self._allowed_uids = frozenset({0, os.geteuid(), *options.allow_uids})
         self._strangers: dict[int, Channel] = {}
-        self._draining = False
-        self._leaving = False
+        self.draining = False
+        """SIGTERM came: start nothing more, end as soon as nothing runs."""
+        self.leaving = False
         """The daemon has said GOODBYE: end as soon as nothing is kept."""
         self._over = False
         self._checking = 0
@@ -109,11 +112,9 @@ class Keeper:
         if self.attempts.is_hunting():
             self.attempts.hunt()
         self._on_helpers()
-        self._written = self.attempts.journal.flush()
-        if self._written:
-            self._send_replies()
-            if self.attempts.journal.is_long:
-                self.attempts.journal.rewrite(self._journal_content())
+        self._tell()
+        if self._written and self.attempts.journal.is_long:
+            self.attempts.journal.rewrite(self._journal_content())
         self._mind_logger()
         if self.upgrade_wished and not self._checking:
             self._begin_upgrade()
@@ -143,7 +144,7 @@ class Keeper:
     def _on_signals(self) -> None:
         numbers = os.read(self._wake_read, 4096)
         if signal.SIGTERM in numbers:
-            self._draining = True
+            self.draining = True
         if signal.SIGHUP in numbers:
             self.upgrade_wished = True
         self.attempts.reap()
@@ -196,7 +197,7 @@ class Keeper:
         if self.daemon:
             self._drop_daemon("another daemon has connected")
         self.daemon = channel
-        self._leaving = False
+        self.leaving = False
         self.attempts.replies.clear()
         life = self.life
         channel.send(
@@ -258,12 +259,22 @@ class Keeper:
         return start, [channel.descriptors.popleft() for _ in range(start.descriptors)]
 
     def _start(self, starts: list[tuple[Start, list[int]]]) -> None:
-        if self._draining:
+        if self.draining:
             # Not taken and not answered: the next keeper has never heard of them, so the daemon asks it again.
             for _, descriptors in starts:
                 close_all(tuple(descriptors))
             return
-        self.attempts.start(starts)
+        for at in range(0, len(starts), _STARTS_AT_ONCE):
+            if at:
+                self.attempts.reap()
+                self._tell()
+            self.attempts.start(starts[at : at + _STARTS_AT_ONCE])
+
+    def _tell(self) -> None:
+        """Write the journal, then send the replies that it allows."""
+        self._written = self.attempts.journal.flush()
+        if self._written:
+            self._send_replies()
 
     def _request(self, channel: Channel, kind: int, fields: list[bytes]) -> None:
         if kind == wire.ACKNOWLEDGE and fields:
@@ -275,7 +286,7 @@ class Keeper:
         elif kind == wire.UPGRADE:
             self.upgrade_wished = True
         elif kind == wire.GOODBYE:
-            self._leaving = bool(self.options.idle_exit_s)
+            self.leaving = bool(self.options.idle_exit_s)
             self._drop_daemon("")
         else:
             raise WireError(f"a request of kind {kind} with {len(fields)} fields makes no sense")
@@ -426,6 +437,7 @@ class Keeper:
         state.epoch, state.boot_id, state.lineage = self.life.epoch, self.life.boot_id, self.life.lineage
         state.folder, state.lock, state.listener = self.folder, self.lock, self.listener.fileno()
         state.journal = attempts.journal.descriptor
+        state.draining, state.leaving = self.draining, self.leaving
         state.tag, state.tag_step, state.soft_files = attempts.tags.last, attempts.tags.step, attempts.soft_files
         if logger.channel:
             state.logger_pid, state.logger = logger.pid, logger.channel.fileno()
@@ -444,11 +456,11 @@ class Keeper:
 
     def _mind_idleness(self) -> None:
         """Is it time to end? Never while a record is kept, but for SIGTERM: then records are in the journal."""
-        if self._draining and not self.attempts.running():
+        if self.draining and not self.attempts.running():
             self._over = True
         if self.daemon or self._strangers or self.attempts.keeps():
             self._idle_at_us = 0
-        elif self._leaving:
+        elif self.leaving:
             self._over = True
         elif self.options.idle_exit_s and not self._idle_at_us:
             self._touch()

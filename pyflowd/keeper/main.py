@@ -104,6 +104,7 @@ def _resume(options: Options) -> Keeper:
     for attempt, unreaped in state.attempts:
         attempts.adopt(attempt, unreaped)
     keeper = Keeper(options, life, state.folder, state.lock, socket(fileno=state.listener), attempts)
+    keeper.draining, keeper.leaving = state.draining, state.leaving
     if state.logger >= 0:
         adopt_channel(link, state.logger_pid, state.logger, state.logger_received)
         attempts.known[link.pid] = "logger"

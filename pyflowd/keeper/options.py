@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pwd
 
 USAGE = """\
-usage: pyflow-keeper --run-dir DIR [--root DIR] [--idle-exit SECONDS] [--allow-uid UID]... [--detach]
+usage: pyflow-keeper --run-dir DIR [--root DIR] [--idle-exit SECONDS] [--allow-uid UID | --allow-user NAME]...
+                     [--detach]
 
 Parent of all task processes. Started by pyflowd or by systemd; seldom by hand.
 
@@ -13,6 +15,7 @@ Parent of all task processes. Started by pyflowd or by systemd; seldom by hand.
   --root DIR           shown in the process list, so that one sees to which instance it belongs
   --idle-exit SECONDS  end when nothing is kept and no daemon has been connected for so long; 0 (default): never
   --allow-uid UID      who may connect, beside root and the keeper's own user; may be repeated
+  --allow-user NAME    the same, by name
   --detach             go into the background
 """
 
@@ -66,9 +69,18 @@ def _take(options: Options, word: str, value: str) -> None:
             options.idle_exit_s = float(value)
         elif word == "--allow-uid":
             options.allow_uids += (int(value),)
+        elif word == "--allow-user":
+            options.allow_uids += (_uid_of(value),)
         elif word in ("--logger", "--check", "--resume"):
             setattr(options, word[2:], int(value))
         else:
             raise UsageError(f"{word} is no option: see --help")
     except ValueError:
         raise UsageError(f"{word} {value}: not a number") from None
+
+
+def _uid_of(name: str) -> int:
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise UsageError(f"--allow-user {name}: there is no such user") from None

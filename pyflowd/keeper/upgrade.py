@@ -33,9 +33,9 @@ class State:
     """Descriptors are numbers, -1 for none. `attempts`: each with whether its main process waits to be reaped."""
 
     __slots__ = (
-        "attempts", "boot_id", "daemon", "daemon_descriptors", "daemon_received", "daemon_unsent", "epoch", "folder",
-        "journal", "lineage", "listener", "lock", "logger", "logger_pid", "logger_received", "soft_files", "tag",
-        "tag_step",
+        "attempts", "boot_id", "daemon", "daemon_descriptors", "daemon_received", "daemon_unsent",
+        "draining", "epoch", "folder", "journal", "leaving", "lineage", "listener", "lock", "logger",
+        "logger_pid", "logger_received", "soft_files", "tag", "tag_step",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -51,6 +51,7 @@ class State:
         self.daemon_received = b""
         self.daemon_unsent = b""
         self.daemon_descriptors: tuple[int, ...] = ()
+        self.draining = self.leaving = False
         self.attempts: list[tuple[Attempt, bool]] = []
 
 
@@ -71,7 +72,7 @@ def pack(state: State) -> bytes:
         state.boot_id.encode(),
         "\t".join(state.lineage).encode(),
         _numbers((state.folder, state.lock, state.listener, state.journal)),
-        _numbers((state.tag, state.tag_step, state.soft_files)),
+        _numbers((state.tag, state.tag_step, state.soft_files, state.draining, state.leaving)),
         _numbers((state.logger, state.logger_pid)),
         state.logger_received,
         _number(state.daemon),
@@ -112,7 +113,8 @@ def unpack(packed: bytes) -> State:
     state.epoch, state.boot_id = text(head[1]), text(head[2])
     state.lineage = tuple(text(head[3]).split("\t")) if head[3] else ()
     state.folder, state.lock, state.listener, state.journal = _parse(head[4])
-    state.tag, state.tag_step, state.soft_files = _parse(head[5])
+    state.tag, state.tag_step, state.soft_files, draining, leaving = _parse(head[5])[:5]
+    state.draining, state.leaving = bool(draining), bool(leaving)
     state.logger, state.logger_pid = _parse(head[6])
     state.logger_received = head[7]
     state.daemon = _parse(head[8])[0]
@@ -141,7 +143,7 @@ def _number(value: int) -> bytes:
 
 
 def _numbers(values: tuple[int, ...]) -> bytes:
-    return " ".join(map(str, values)).encode()
+    return " ".join([str(int(value)) for value in values]).encode()
 
 
 def _parse(field: bytes) -> list[int]:

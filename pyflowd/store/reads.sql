@@ -50,22 +50,22 @@ FROM workflow w JOIN run r ON r.run = (SELECT max(run) FROM run WHERE workflow =
 -- name: runs
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
        requested_by, rerun_of, digest, tasks_total
-FROM run WHERE created_us >= ? ORDER BY run DESC LIMIT ?
+FROM run WHERE run < ? AND created_us >= ? ORDER BY run DESC LIMIT ?
 
 -- name: runs_of_workflow
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
        requested_by, rerun_of, digest, tasks_total
-FROM run WHERE workflow = ? AND created_us >= ? ORDER BY run DESC LIMIT ?
+FROM run WHERE workflow = ? AND run < ? AND created_us >= ? ORDER BY run DESC LIMIT ?
 
 -- name: runs_by_state
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
        requested_by, rerun_of, digest, tasks_total
-FROM run WHERE state = ? AND created_us >= ? ORDER BY run DESC LIMIT ?
+FROM run WHERE state = ? AND run < ? AND created_us >= ? ORDER BY run DESC LIMIT ?
 
 -- name: runs_of_workflow_by_state
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
        requested_by, rerun_of, digest, tasks_total
-FROM run WHERE workflow = ? AND state = ? AND created_us >= ? ORDER BY run DESC LIMIT ?
+FROM run WHERE workflow = ? AND state = ? AND run < ? AND created_us >= ? ORDER BY run DESC LIMIT ?
 
 -- name: tasks
 SELECT n, task, state, reason, error, attempts, retry_us, exit_code, signal, started_us, ended_us, cpu_us, max_rss
@@ -81,13 +81,17 @@ SELECT state, count(*) FROM task WHERE run = ? GROUP BY state
 SELECT t.task, a.attempt, a.epoch FROM attempt a JOIN task t ON t.run = a.run AND t.n = a.n
 WHERE a.run = ? AND a.ended_us IS NULL
 
+-- name: newest_slot
+SELECT max(scheduled_us) FROM slot WHERE workflow = ? AND trigger = ?
+
 -- name: slots
 SELECT workflow, trigger, scheduled_us, fate, reason, run FROM slot
-WHERE scheduled_us >= ? ORDER BY scheduled_us, workflow, trigger LIMIT ? OFFSET ?
+WHERE (scheduled_us, workflow, trigger) > (?, ?, ?) ORDER BY scheduled_us, workflow, trigger LIMIT ? OFFSET ?
 
 -- name: slots_of_workflow
 SELECT workflow, trigger, scheduled_us, fate, reason, run FROM slot
-WHERE workflow = ? AND scheduled_us >= ? ORDER BY scheduled_us, trigger LIMIT ? OFFSET ?
+WHERE workflow = ? AND (scheduled_us, workflow, trigger) > (?, ?, ?)
+ORDER BY scheduled_us, workflow, trigger LIMIT ? OFFSET ?
 
 -- name: slots_count
 SELECT count(*) FROM slot WHERE scheduled_us >= ?
@@ -95,15 +99,12 @@ SELECT count(*) FROM slot WHERE scheduled_us >= ?
 -- name: slots_count_of_workflow
 SELECT count(*) FROM slot WHERE workflow = ? AND scheduled_us >= ?
 
--- name: newest_events
-SELECT event, run, at_us, body FROM (
-    SELECT event, run, at_us, body FROM event ORDER BY event DESC LIMIT ?
-) ORDER BY event
+-- name: newest_event
+-- The newest but `?` of them.
+SELECT event FROM event ORDER BY event DESC LIMIT 1 OFFSET ?
 
--- name: newest_events_of_run
-SELECT event, run, at_us, body FROM (
-    SELECT event, run, at_us, body FROM event WHERE run = ? ORDER BY event DESC LIMIT ?
-) ORDER BY event
+-- name: newest_event_of_run
+SELECT event FROM event WHERE run = ? ORDER BY event DESC LIMIT 1 OFFSET ?
 
 -- name: events_after
 SELECT event, run, at_us, body FROM event WHERE event > ? ORDER BY event LIMIT ?
@@ -114,10 +115,6 @@ SELECT event, run, at_us, body FROM event WHERE run = ? AND event > ? ORDER BY e
 -- name: ended_since
 SELECT state, count(*) FROM run WHERE ended_us >= ? GROUP BY state
 
--- name: ended_runs_beyond
--- Ended runs of a workflow but for the newest `?` of them.
-SELECT run FROM run WHERE workflow = ? AND ended_us IS NOT NULL ORDER BY run DESC LIMIT ? OFFSET ?
-
 -- name: ended_runs_before
 SELECT run FROM run WHERE workflow = ? AND ended_us IS NOT NULL AND created_us < ? ORDER BY run LIMIT ?
 
@@ -125,7 +122,7 @@ SELECT run FROM run WHERE workflow = ? AND ended_us IS NOT NULL AND created_us <
 SELECT run FROM run WHERE workflow = ? AND ended_us IS NOT NULL ORDER BY run DESC
 
 -- name: run_workflows
-SELECT DISTINCT workflow FROM run
+SELECT workflow FROM run UNION SELECT workflow FROM workflow
 
 -- name: runs_for_check
 SELECT run, digest, state, reason, tasks_total FROM run ORDER BY run

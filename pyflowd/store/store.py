@@ -9,10 +9,11 @@ it nothing more may be acknowledged.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import apsw
@@ -23,6 +24,8 @@ from pyflowd.store.batch import Batch
 
 DATABASE = "pyflow.db"
 BALLAST = "ballast"
+CHECKPOINT_PAGES = 2000
+"""8 MiB of WAL: a checkpoint every few thousand tasks."""
 BALLAST_BYTES = 16 << 20
 """Released when the disk is full: room for the ends of several thousand running tasks (rule I9)."""
 Row = tuple[Any, ...]
@@ -107,9 +110,6 @@ class Store:
         if self._writer.in_transaction:
             with contextlib.suppress(apsw.Error):
                 self._writer.execute("ROLLBACK")
-
-    def changed_rows(self) -> int:
-        return self._writer.total_changes()
 
     # ---- Reading
 
@@ -197,12 +197,22 @@ def _open(path: str, *, writes: bool) -> apsw.Connection:
     connection.pragma("journal_mode", "wal" if sound else "truncate")
     if writes:
         connection.pragma("synchronous", "full" if sound else "extra")
-        connection.pragma("wal_autocheckpoint", 2000)
+        connection.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        if sound:
+            _keep_wal(connection)
     else:
         connection.pragma("query_only", True)
         connection.pragma("wal_autocheckpoint", 0)
     connection.pragma("cache_size", -4096)
     return connection
+
+
+def _keep_wal(connection: apsw.Connection) -> None:
+    """Leave the WAL file in place when the store is closed: a commit into space that the file has already needs no
+    change of metadata, which would make its fdatasync wait for every log file that is being created beside it.
+    """
+    wanted = ctypes.c_int(1)
+    connection.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, ctypes.addressof(wanted))
 
 
 def _migrate(connection: apsw.Connection) -> None:
@@ -238,15 +248,3 @@ def _fatal(path: str) -> Iterator[None]:
 def _failure(path: str, error: apsw.Error) -> StoreError:
     remedy = "check the disk; it was left as it is: move it aside to begin anew, or put a copy back"
     return StoreError(f"{path}: {error}; {remedy}")
-
-
-def chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
-    """Rows in lists of at most `size`."""
-    page: list[Row] = []
-    for row in rows:
-        page.append(row)
-        if len(page) == size:
-            yield page
-            page = []
-    if page:
-        yield page

@@ -63,8 +63,9 @@ UPDATE workflow SET digest = NULL WHERE workflow = ?
 UPDATE workflow SET paused_us = ?, paused_by = ? WHERE workflow = ?
 
 -- name: trigger
+-- The cursor never goes back: a clock that does fires nothing twice.
 INSERT INTO trigger (workflow, trigger, cursor_us) VALUES (?1, ?2, ?3)
-ON CONFLICT (workflow, trigger) DO UPDATE SET cursor_us = ?3
+ON CONFLICT (workflow, trigger) DO UPDATE SET cursor_us = max(cursor_us, ?3)
 
 -- name: trigger_remove
 DELETE FROM trigger WHERE workflow = ? AND trigger = ?

@@ -197,7 +197,7 @@ def test_an_attempt_is_started_once_however_often_it_is_asked_for(host: KeeperHo
 
 @needs_root
 def test_a_task_of_another_user_has_all_its_ids_and_its_groups(host: KeeperHost) -> None:
-    host.begin()
+    host.begin(prefix=("setpriv", "--groups=0,4,5"))
     nobody = pwd.getpwnam("nobody")
     host.run("a", sh="id -u; id -g; id -G; cat /proc/self/status | grep CapEff", user="nobody")
     group = str(nobody.pw_gid)
@@ -773,6 +773,17 @@ def test_a_log_that_no_logger_had_yet_is_not_forgotten_by_an_upgrade(host: Keepe
 def upgrades_said(host: KeeperHost) -> int:
     """How often the keeper has said that it is a newer version."""
     return (host.folder / "keeper.err").read_text().count("upgraded")
+
+
+def test_a_wish_to_end_holds_over_an_upgrade(host: KeeperHost) -> None:
+    host.begin()
+    host.start("a", sh="read line < pipe", cwd=str(make_fifo(host)))
+    host.wait_running("a")
+    os.kill(host.keeper_pid, signal.SIGHUP)
+    os.kill(host.keeper_pid, signal.SIGTERM)
+    wait_until(lambda: upgrades_said(host), "the upgrade")
+    (host.folder / "pipe").write_text("go\n")
+    assert host.wait_keeper() == 0
 
 
 def test_timeouts_hold_over_an_upgrade(host: KeeperHost) -> None:

@@ -42,6 +42,7 @@ from pyflowd.model import (
     TriggerRule,
     Workflow,
 )
+from pyflowd.rerun import tasks_to_keep
 
 S = TaskState
 TRUE = Argv(argv=("true",))
@@ -409,9 +410,9 @@ def test_kept_tasks_count_for_their_children_and_are_not_started() -> None:
 def test_a_rerun_keeps_what_succeeded_and_does_what_is_below_a_failure_again() -> None:
     definition = workflow(task("a"), task("b", "a"), task("c", "a"), task("d", "b", "c"))
     states = {"a": S.SUCCEEDED, "b": S.FAILED, "c": S.SUCCEEDED, "d": S.UPSTREAM_FAILED}
-    assert engine.tasks_to_keep(states, definition, set()) == {"a": S.SUCCEEDED, "c": S.SUCCEEDED}
+    assert tasks_to_keep(states, definition, set()) == {"a": S.SUCCEEDED, "c": S.SUCCEEDED}
     states = dict.fromkeys("abcd", S.SUCCEEDED)
-    assert engine.tasks_to_keep(states, definition, {"b"}) == {"a": S.SUCCEEDED, "c": S.SUCCEEDED}
+    assert tasks_to_keep(states, definition, {"b"}) == {"a": S.SUCCEEDED, "c": S.SUCCEEDED}
 
 
 def test_a_long_chain_that_falls_needs_no_recursion() -> None:

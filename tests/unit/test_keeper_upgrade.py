@@ -44,6 +44,7 @@ def test_a_state_is_read_as_it_was_written(
     state.tag, state.tag_step, state.soft_files = 2**62 - 5, 1 << 20, 1024
     state.logger, state.logger_pid, state.logger_received = 8, 99, received
     state.daemon_received, state.daemon_unsent, state.daemon_descriptors = received, b"x" + received, (10, 11)
+    state.leaving = True
     state.attempts = kept
     assert fields_of(upgrade.unpack(upgrade.pack(state))) == fields_of(state)
 

@@ -1,0 +1,463 @@
+"""The scheduler as the daemon has it: definitions, timetable, runs and store together, driven by a clock that is told.
+
+No process is started; a run that fires is ended by hand. What must hold is rule T1: every planned firing ends as
+exactly one row, over restarts, pauses, edits, removals and clocks that are set.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pyflowd.clock import US, from_us, to_us
+from pyflowd.model import Exit, Overlap, Param, ParamType, RunState, Schedule, Shell, Task, Workflow
+from pyflowd.runs import Runs
+from pyflowd.schedule import jitter_us
+from pyflowd.store.store import Store
+from pyflowd.timers import Timers
+from pyflowd.workflows import Workflows
+from pyflowd.zones import zone
+from tests.fakes import FakeClock
+
+NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+MINUTE, HOUR = 60.0, 3600.0
+EVERY_MINUTE = Schedule(name="cron", cron="* * * * *")
+HOURLY = Schedule(name="cron", cron="0 * * * *")
+Row = tuple[str, str, str | None, int | None]
+
+
+class Host:
+    """The parts of a daemon that schedule, over restarts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = FakeClock(to_us(NOON))
+        self.start()
+
+    def start(self) -> None:
+        self.timers = Timers()
+        self.store = Store(str(self.folder))
+        self.runs = Runs(self.store, self.clock, self.timers, 100)
+        self.workflows = Workflows(self.store, self.runs, "host", zone("UTC"))
+        self.workflows.restore(self.clock.wall_us())
+        self.runs.rebuild(self.workflows.compiled)
+        self.workflows.admit_all()
+
+    def stop(self) -> None:
+        self.store.close()
+
+    def restart(self, down_s: float = 0.0) -> None:
+        """A kill: what was not committed is gone."""
+        self.stop()
+        self.clock.advance(down_s)
+        self.start()
+        self.tick()
+
+    def tick(self) -> None:
+        """A turn of the dispatcher, but for processes; again while there is more to write."""
+        while True:
+            self.workflows.tick()
+            ended, self.runs.ended = self.runs.ended, []
+            self.workflows.after_runs(ended)
+            self.store.commit(self.runs.batch)
+            self.runs.batch, self.runs.actions = self.store.batch(), []
+            if not self.workflows.has_work():
+                return
+
+    def advance(self, seconds: float, step_s: float = 30.0) -> None:
+        """Time goes by, with a turn at least every `step_s`."""
+        while seconds > 0:
+            self.clock.advance(min(step_s, seconds))
+            seconds -= step_s
+            self.tick()
+
+    def set_clock(self, at: datetime) -> None:
+        self.clock.set_wall(to_us(at))
+        self.tick()
+
+    def install(self, *triggers: Schedule, overlap: Overlap | None = Overlap.ALLOW, **more: object) -> None:
+        task = Task(name="a", kind=Shell(text="true"))
+        made = Workflow(name="w", tasks=(task,), triggers=triggers, overlap=overlap, **more)  # type: ignore[arg-type]
+        compiled = msgspec.msgpack.encode(made)
+        self.workflows.put("w", "w.yaml", f"digest-{hash(compiled)}", compiled, compiled)
+        self.tick()
+
+    def remove(self) -> None:
+        self.workflows.remove("w")
+        self.tick()
+
+    def pause(self, *, paused: bool = True) -> None:
+        self.workflows.pause("w", "ann" if paused else "")
+        self.tick()
+
+    def end_run(self, number: int) -> None:
+        live = self.runs.live[number]
+        if not live.run.active:
+            self.runs.fill("epoch")
+        now_us = self.clock.wall_us()
+        end = Exit(exit_code=0, signal=None, started_us=now_us, ended_us=now_us)
+        self.runs.attempt_ended(self.runs.attempt_id(live.run, live.by_index[0]), end)
+        self.tick()
+
+    def rows(self) -> list[Row]:
+        """(nominal time, fate, reason, run) of every slot, oldest first."""
+        found = self.store.rows("slots", -1, "", "", -1, 0)
+        return [(f"{from_us(at_us):%d %H:%M}", fate, reason, run) for _, _, at_us, fate, reason, run in found]
+
+    def fates(self) -> list[tuple[str, str]]:
+        """(nominal time, what became of it)."""
+        return [(at, reason or fate) for at, fate, reason, _ in self.rows()]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    made = Host(tmp_path)
+    yield made
+    made.stop()
+
+
+def test_each_slot_is_one_row_with_the_run_that_it_fired(host: Host) -> None:
+    host.install(HOURLY)
+    host.advance(2.5 * HOUR)
+    assert host.rows() == [("10 13:00", "fired", None, 1), ("10 14:00", "fired", None, 2)]
+    scheduled = [live.meta.scheduled_us for live in host.runs.live.values()]
+    assert [f"{from_us(at or 0):%H:%M}" for at in scheduled] == ["13:00", "14:00"]
+
+
+def test_the_first_slot_comes_after_the_load(host: Host) -> None:
+    """Noon itself is past when the file is loaded at noon: a new definition has no past."""
+    host.install(HOURLY)
+    host.tick()
+    assert host.rows() == []
+
+
+def test_slots_of_a_down_time_are_rows_and_the_next_one_fires(host: Host) -> None:
+    host.install(HOURLY)
+    host.advance(1.5 * HOUR)
+    host.restart(down_s=3 * HOUR)
+    host.advance(HOUR)
+    assert host.fates() == [
+        ("10 13:00", "fired"), ("10 14:00", "down"), ("10 15:00", "down"), ("10 16:00", "down"), ("10 17:00", "fired")
+    ]  # fmt: skip
+
+
+def test_a_restart_between_two_slots_leaves_no_row(host: Host) -> None:
+    host.install(HOURLY)
+    host.advance(1.25 * HOUR)
+    host.restart()
+    host.restart()
+    assert host.fates() == [("10 13:00", "fired")]
+
+
+def test_a_long_down_time_is_written_in_pieces_and_wholly(host: Host) -> None:
+    host.install(EVERY_MINUTE)
+    host.restart(down_s=2 * 86_400)
+    assert Counter(fate for _, fate in host.fates()) == {"down": 2 * 1440}
+
+
+def test_a_paused_workflow_has_rows_and_no_runs_and_resuming_makes_up_for_nothing(host: Host) -> None:
+    host.install(HOURLY)
+    host.pause()
+    host.advance(2.5 * HOUR)
+    host.restart()
+    host.pause(paused=False)
+    host.advance(HOUR)
+    assert host.fates() == [("10 13:00", "paused"), ("10 14:00", "paused"), ("10 15:00", "fired")]
+
+
+def test_a_disabled_trigger_has_rows_that_say_so(host: Host) -> None:
+    host.install(Schedule(name="cron", cron="0 * * * *", enabled=False))
+    host.advance(1.5 * HOUR)
+    assert host.fates() == [("10 13:00", "disabled")]
+
+
+def test_a_slot_beside_a_live_run_is_skipped_and_names_the_run(host: Host) -> None:
+    host.install(HOURLY, overlap=None)
+    host.advance(2.5 * HOUR)
+    host.end_run(1)
+    host.advance(HOUR)
+    assert host.rows() == [
+        ("10 13:00", "fired", None, 1), ("10 14:00", "skipped", "overlap", 1), ("10 15:00", "fired", None, 2)
+    ]  # fmt: skip
+
+
+def test_queued_slots_run_one_after_the_other_and_a_full_queue_skips(host: Host) -> None:
+    host.install(HOURLY, overlap=Overlap.QUEUE, queue_max=1)
+    host.advance(3.5 * HOUR)
+    assert [row[1:] for row in host.rows()] == [("fired", None, 1), ("fired", None, 2), ("skipped", "queue_full", 1)]
+    host.end_run(1)
+    assert host.runs.live[2].run.state is RunState.RUNNING
+
+
+def test_queue_latest_keeps_the_newest_of_those_that_wait(host: Host) -> None:
+    host.install(HOURLY, overlap=Overlap.QUEUE_LATEST)
+    host.advance(3.5 * HOUR)
+    assert sorted(host.runs.live) == [1, 3]
+    assert tuple(host.store.one("run", 2)[2:4]) == ("cancelled", "replaced")
+
+
+def test_replace_cancels_the_live_run_once_and_keeps_its_grace(host: Host) -> None:
+    """A third slot while the first run is still stopping must not turn its grace into a kill."""
+    host.install(HOURLY, overlap=Overlap.REPLACE)
+    host.advance(1.5 * HOUR)
+    host.runs.fill("epoch")
+    host.advance(2 * HOUR)
+    assert host.runs.live[1].run.cancels == 1
+    assert sorted(host.runs.live) == [1, 3]
+    host.end_run(1)
+    assert host.runs.live[3].run.state is RunState.RUNNING
+
+
+def test_params_of_a_trigger_that_do_not_fit_skip_the_slot(host: Host) -> None:
+    host.install(HOURLY, params=(Param(name="x", type=ParamType.INTEGER, required=True),))
+    host.advance(1.5 * HOUR)
+    assert host.fates() == [("10 13:00", "bad_params")]
+
+
+def test_slots_that_come_due_in_one_instant_fire_the_newest_only(host: Host) -> None:
+    host.install(HOURLY)
+    host.clock.advance(2.5 * HOUR)  # the machine slept, or the daemon was stopped with SIGSTOP
+    host.tick()
+    assert host.fates() == [("10 13:00", "late"), ("10 14:00", "fired")]
+
+
+def test_a_clock_set_forward_by_hours_is_one_decision_and_no_burst(host: Host) -> None:
+    host.install(HOURLY)
+    host.tick()
+    host.set_clock(NOON.replace(hour=17, minute=30))
+    host.advance(HOUR)
+    assert host.fates() == [(f"10 {hour}:00", "clock_step") for hour in range(13, 18)] + [("10 18:00", "fired")]
+
+
+def test_a_clock_set_back_fires_nothing_twice(host: Host) -> None:
+    host.install(HOURLY)
+    host.advance(2.5 * HOUR)
+    host.set_clock(NOON)
+    host.advance(4 * HOUR)
+    assert host.fates() == [(f"10 {hour}:00", "fired") for hour in (13, 14, 15, 16)]
+
+
+def test_a_clock_set_back_over_a_restart_fires_nothing_twice(host: Host) -> None:
+    host.install(HOURLY)
+    host.advance(2.5 * HOUR)
+    host.clock.set_wall(to_us(NOON))
+    host.restart()
+    host.advance(4 * HOUR)
+    assert host.fates() == [(f"10 {hour}:00", "fired") for hour in (13, 14, 15, 16)]
+
+
+def test_a_file_that_comes_back_after_the_clock_was_set_back_fires_nothing_twice(host: Host) -> None:
+    """A slot that would be recorded a second time ended the daemon, and each of its restarts."""
+    host.install(HOURLY)
+    host.advance(1.5 * HOUR)
+    host.remove()
+    host.set_clock(NOON)
+    host.install(HOURLY)
+    host.advance(1.5 * HOUR)
+    host.restart()
+    host.advance(HOUR)
+    assert host.fates() == [("10 13:00", "fired"), ("10 14:00", "fired")]
+
+
+def test_an_edited_schedule_has_no_past(host: Host) -> None:
+    host.install(HOURLY)
+    host.advance(1.25 * HOUR)
+    host.install(Schedule(name="cron", cron="*/10 * * * *"))
+    host.advance(0.2 * HOUR)
+    assert host.fates() == [("10 13:00", "fired"), ("10 13:20", "fired")]
+
+
+def test_an_edited_schedule_has_no_past_over_a_restart_either(host: Host) -> None:
+    """The daemon was there all the time: no slot between the last of the old schedule and the edit was ever missed."""
+    host.install(Schedule(name="cron", cron="0 3 * * *"))
+    host.advance(HOUR)
+    host.install(HOURLY)
+    host.restart()
+    assert host.fates() == []
+    host.advance(HOUR)
+    assert host.fates() == [("10 14:00", "fired")]
+
+
+def test_an_edit_of_the_tasks_moves_no_slot(host: Host) -> None:
+    host.install(HOURLY)
+    host.advance(HOUR - 1)
+    host.install(HOURLY, description="other")
+    host.advance(2)
+    assert host.fates() == [("10 13:00", "fired")]
+
+
+def test_a_removed_file_has_no_slots_and_its_runs_go_on(host: Host) -> None:
+    host.install(HOURLY)
+    host.advance(1.5 * HOUR)
+    host.remove()
+    host.advance(2 * HOUR)
+    host.restart(down_s=HOUR)
+    assert host.fates() == [("10 13:00", "fired")]
+    assert list(host.runs.live) == [1]
+
+
+def test_a_file_that_comes_back_has_no_slots_of_its_absence(host: Host) -> None:
+    host.install(HOURLY)
+    host.remove()
+    host.advance(2.5 * HOUR)
+    host.install(HOURLY)
+    host.advance(HOUR)
+    assert host.fates() == [("10 15:00", "fired")]
+
+
+def test_a_pause_outlives_the_file(host: Host) -> None:
+    host.install(HOURLY)
+    host.pause()
+    host.remove()
+    host.restart()
+    host.install(HOURLY)
+    host.advance(HOUR)
+    assert host.fates() == [("10 13:00", "paused")]
+
+
+def test_reboot_triggers_fire_when_they_are_told_only(host: Host) -> None:
+    host.install(Schedule(name="boot", cron="@reboot"))
+    host.advance(HOUR)
+    host.restart()
+    assert host.rows() == []
+    host.workflows.fire_reboot()
+    host.tick()
+    assert [row[1:] for row in host.rows()] == [("fired", None, 1)]
+
+
+# ---- Jitter
+
+
+def jittered(least_s: float) -> Schedule:
+    """A trigger whose delay on this host is at least so long, and below an hour."""
+    for number in range(1000):
+        delay_us = jitter_us("host", "w", f"cron-{number}", HOUR)
+        if delay_us > least_s * US:
+            return Schedule(name=f"cron-{number}", cron="0 * * * *", jitter_s=HOUR)
+    raise AssertionError("no such delay")
+
+
+def test_a_slot_waits_for_its_jitter_and_keeps_its_nominal_time(host: Host) -> None:
+    trigger = jittered(1800)
+    host.install(trigger)
+    host.advance(HOUR + 1800)
+    assert host.rows() == []
+    host.advance(1800)
+    assert host.fates() == [("10 13:00", "fired")]
+
+
+def test_a_slot_that_waits_for_its_jitter_fires_after_a_restart(host: Host) -> None:
+    host.install(jittered(1800))
+    host.advance(HOUR + 300)
+    host.restart(down_s=60)
+    host.advance(HOUR)
+    assert host.fates()[0] == ("10 13:00", "fired")
+
+
+def test_a_slot_whose_jitter_ended_in_a_down_time_is_down(host: Host) -> None:
+    host.install(jittered(600))
+    host.advance(HOUR + 300)
+    host.restart(down_s=HOUR)
+    assert host.fates()[0] == ("10 13:00", "down")
+
+
+# ---- Any sequence
+
+MOVES = st.lists(
+    st.one_of(
+        st.tuples(st.just("advance"), st.integers(1, 400)),
+        st.tuples(st.just("sleep"), st.integers(1, 400)),
+        st.tuples(st.just("restart"), st.integers(0, 400)),
+        st.tuples(st.just("clock"), st.integers(-300, 400)),
+        st.tuples(st.just("pause"), st.booleans()),
+        st.tuples(st.just("edit"), st.sampled_from(["*/7 * * * *", "0 * * * *", "30 */2 * * *"])),
+        st.tuples(st.just("file"), st.booleans()),
+    ),
+    max_size=14,
+)
+
+
+class Oracle:
+    """What rule T1 asks for, minute by minute: each matching minute that the cursor passes is owed one row."""
+
+    def __init__(self, cron: str, now: int) -> None:
+        self.cron, self.cursor, self.installed = cron, now, True
+        self.owed: list[int] = []
+        self.newest = -1
+
+    def pass_to(self, minute: int) -> None:
+        if not self.installed:
+            return
+        for at in range(self.cursor + 1, minute + 1):
+            if self.matches(at):
+                self.owed.append(at)
+                self.newest = max(self.newest, at)
+        self.cursor = max(self.cursor, minute)
+
+    def matches(self, at: int) -> bool:
+        minute, hour = at % 60, at // 60 % 24
+        return {"*/7 * * * *": minute % 7 == 0, "0 * * * *": minute == 0}.get(self.cron, minute == 30 and hour % 2 == 0)
+
+    def install(self, minute: int) -> None:
+        if not self.installed:
+            self.cursor = max(minute, self.newest)
+        self.installed = True
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(moves=MOVES)
+def test_every_slot_has_exactly_one_row_whatever_happens(tmp_path: Path, moves: list[tuple[str, int | str]]) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    host = Host(folder)
+    try:
+        host.install(HOURLY)
+        oracle = Oracle("0 * * * *", minute_of(host))
+        for what, value in moves:
+            move(host, oracle, what, value)
+        found = [row[2] // (60 * US) for row in host.store.rows("slots", -1, "", "", -1, 0)]
+        assert found == sorted(oracle.owed)
+        fired = [row for row in host.rows() if row[1] == "fired"]
+        assert len({row[3] for row in fired}) == len(fired) == host.store.one("last_run")[0]
+    finally:
+        host.stop()
+        shutil.rmtree(folder)
+
+
+def minute_of(host: Host) -> int:
+    return host.clock.wall_us() // (60 * US)
+
+
+def move(host: Host, oracle: Oracle, what: str, value: int | str) -> None:
+    if what == "advance":
+        host.advance(int(value) * MINUTE, step_s=5 * MINUTE)
+    elif what == "sleep":
+        host.clock.advance(int(value) * MINUTE)
+        host.tick()
+    elif what == "restart":
+        host.restart(down_s=int(value) * MINUTE)
+    elif what == "clock":
+        host.clock.set_wall(host.clock.wall_us() + int(value) * 60 * US)
+        host.tick()
+    elif what == "pause" and oracle.installed:
+        host.pause(paused=bool(value))
+    elif what == "edit" and oracle.installed:
+        oracle.pass_to(minute_of(host))
+        oracle.cron = str(value)
+        host.install(Schedule(name="cron", cron=str(value)))
+    elif what == "file" and bool(value) != oracle.installed:
+        if value:
+            oracle.install(minute_of(host))
+            host.install(Schedule(name="cron", cron=oracle.cron))
+        else:
+            host.remove()
+            oracle.installed = False
+    oracle.pass_to(minute_of(host))

@@ -1,0 +1,395 @@
+"""The store: all or nothing, one owner, a full disk, migrations, retention; and that the checkers of it can fail."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import msgspec
+import pytest
+
+from pyflowd.clock import US
+from pyflowd.errors import Unavailable
+from pyflowd.events import AttemptEnded, DaemonStopped
+from pyflowd.model import Exit, Retention, Shell, Task, Workflow
+from pyflowd.retention import RUNS_PER_PIECE, Janitor, Retirement, expired
+from pyflowd.runs import LiveRun, Runs
+from pyflowd.store import statements
+from pyflowd.store import store as store_module
+from pyflowd.store.batch import RunMeta
+from pyflowd.store.store import BALLAST, BALLAST_BYTES, DATABASE, NoSpace, Store, StoreError
+from pyflowd.tasklogs import TaskLogs
+from pyflowd.timers import Timers
+from pyflowd.workflows import Workflows
+from pyflowd.zones import zone
+from tests.daemon.checker import check_fold, check_witness
+from tests.fakes import FakeClock
+
+WORKFLOW = Workflow(name="w", tasks=(Task(name="a", kind=Shell(text="true")),))
+
+
+class Host:
+    """The parts that record, in memory but for the store; no process is ever started."""
+
+    def __init__(self, root: Path) -> None:
+        (root / "state").mkdir(exist_ok=True)
+        self.root = root
+        self.clock, self.timers = FakeClock(), Timers()
+        self.store = Store(str(root / "state"))
+        self.runs = Runs(self.store, self.clock, self.timers, 100)
+        self.workflows = Workflows(self.store, self.runs, "host", zone("UTC"))
+        self.logs = TaskLogs(str(root / "log"))
+
+    def commit(self) -> None:
+        self.store.commit(self.runs.batch)
+        self.runs.batch, self.runs.actions, self.runs.ended = self.store.batch(), [], []
+
+    def install(self) -> None:
+        self.workflows.put("w", "w.yaml", "d1", b"text", msgspec.msgpack.encode(WORKFLOW))
+        self.commit()
+
+    def begin(self) -> LiveRun:
+        """A run that is live."""
+        meta = RunMeta(
+            run=self.runs.next_run(), workflow="w", digest="d1", trigger="manual", created_us=self.clock.wall_us()
+        )
+        live = self.runs.create(meta, WORKFLOW, {})
+        self.runs.start(live)
+        self.runs.fill("epoch")
+        return live
+
+    def end(self, live: LiveRun, code: int = 0) -> None:
+        now_us = self.clock.wall_us()
+        end = Exit(exit_code=code, signal=None, started_us=now_us, ended_us=now_us)
+        self.runs.attempt_ended(self.runs.attempt_id(live.run, live.by_index[0]), end)
+        self.commit()
+
+    def ended_run(self, log_bytes: int = 0) -> int:
+        live = self.begin()
+        if log_bytes:
+            for descriptor in self.logs.create(live.meta.run, "a", 1):
+                os.write(descriptor, b"x" * log_bytes)
+                os.close(descriptor)
+        self.end(live)
+        self.clock.advance(3600)
+        return live.meta.run
+
+    def known_runs(self) -> list[int]:
+        return [row[0] for row in self.store.rows("runs_for_check")]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    made = Host(tmp_path)
+    yield made
+    made.store.close()
+
+
+# ---- One owner, one schema
+
+
+def test_a_second_store_on_the_folder_is_refused_and_names_the_owner(host: Host) -> None:
+    with pytest.raises(Unavailable, match=f"pid {os.getpid()}.*stop it first"):
+        Store(host.store.folder)
+
+
+def test_the_folder_is_free_again_when_the_store_is_closed(host: Host) -> None:
+    host.store.close()
+    host.store.close()
+    Store(host.store.folder).close()
+
+
+def schema_of(path: Path) -> list[tuple[str, str]]:
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return sorted(connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall())
+    finally:
+        connection.close()
+
+
+def test_a_migrated_database_equals_a_fresh_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each migration is applied by a daemon of its own time, to a database that the ones before have made."""
+    steps = [*statements.migrations(), "ALTER TABLE meta ADD COLUMN later TEXT"]
+    for number in range(1, len(steps) + 1):
+        monkeypatch.setattr(statements, "migrations", lambda known=steps[:number]: known)
+        (tmp_path / "old").mkdir(exist_ok=True)
+        Store(str(tmp_path / "old")).close()
+    (tmp_path / "new").mkdir()
+    Store(str(tmp_path / "new")).close()
+    assert schema_of(tmp_path / "old" / DATABASE) == schema_of(tmp_path / "new" / DATABASE)
+    assert any("later" in sql for _, sql in schema_of(tmp_path / "old" / DATABASE))
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.store.close()
+    database = Path(host.store.folder, DATABASE)
+    before = schema_of(database)
+    broken = "CREATE TABLE half (x INTEGER); CREATE TABLE run (x INTEGER)"
+    steps = [*statements.migrations(), broken]
+    monkeypatch.setattr(statements, "migrations", lambda: steps)
+    with pytest.raises(StoreError, match="already exists"):
+        Store(host.store.folder)
+    assert schema_of(database) == before
+
+
+def test_a_newer_schema_is_refused_and_left_alone(host: Host) -> None:
+    host.store.close()
+    database = Path(host.store.folder, DATABASE)
+    connection = apsw.Connection(str(database))
+    connection.pragma("user_version", 99)
+    connection.close()
+    before = database.read_bytes()
+    with pytest.raises(StoreError, match=r"newer pyflowd \(schema 99"):
+        Store(host.store.folder)
+    assert database.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "content", [b"nonsense " * 1000, b"SQLite format 3\0" + b"\xff" * 8000], ids=["text", "header"]
+)
+def test_a_corrupt_database_is_refused_with_its_path_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    database = tmp_path / DATABASE
+    database.write_bytes(content)
+    with pytest.raises(StoreError, match=f"{database}: .*; check the disk"):
+        Store(str(tmp_path))
+    assert database.read_bytes() == content
+
+
+# ---- A commit is all or nothing
+
+
+def test_a_batch_with_one_impossible_write_changes_nothing(host: Host) -> None:
+    batch = host.store.batch()
+    batch.add("meta", "key", "value")
+    batch.add("event", None, None, None, None)
+    with pytest.raises(StoreError, match="NOT NULL"):
+        host.store.commit(batch)
+    assert host.store.meta("key") is None
+
+
+def test_a_value_that_no_database_holds_leaves_no_transaction_open(host: Host) -> None:
+    batch = host.store.batch()
+    batch.add("meta", "key", "value")
+    batch.add("prune_run", 1 << 70)
+    with pytest.raises(OverflowError):
+        host.store.commit(batch)
+    assert host.store.meta("key") is None
+    host.install()  # the next batch is not in the way of a half one
+
+
+def test_a_full_disk_changes_nothing_and_the_same_batch_goes_in_later(host: Host) -> None:
+    host.install()
+    writer = host.store._writer
+    writer.pragma("max_page_count", writer.pragma("page_count"))
+    batch = host.store.batch()
+    for number in range(200):
+        batch.add("meta", f"key-{number}", "x" * 1000)
+    batch.host_event(DaemonStopped(1))
+    with pytest.raises(NoSpace, match="no space left on the device"):
+        host.store.commit(batch)
+    assert host.store.meta("key-0") is None
+    writer.pragma("max_page_count", 1 << 30)
+    host.store.commit(batch)
+    assert host.store.meta("key-199") == "x" * 1000
+
+
+def test_a_failed_commit_gives_no_event_number_away(host: Host) -> None:
+    host.install()
+    before = host.store.next_event
+    batch = host.store.batch()
+    batch.host_event(DaemonStopped(1))
+    batch.add("event", None, None, None, None)
+    with pytest.raises(StoreError):
+        host.store.commit(batch)
+    assert host.store.next_event == before
+
+
+def test_the_ballast_is_set_aside_and_given_back(host: Host) -> None:
+    ballast = Path(host.store.folder, BALLAST)
+    assert host.store.ballast_missing() == BALLAST_BYTES
+    assert host.store.take_ballast()
+    assert ballast.stat().st_blocks * 512 >= BALLAST_BYTES
+    assert host.store.ballast_missing() == 0
+    assert host.store.release_ballast()
+    assert not ballast.exists()
+    assert not host.store.release_ballast()
+
+
+def test_a_ballast_that_does_not_fit_leaves_nothing_behind(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store_module.os, "posix_fallocate", full)
+    assert not host.store.take_ballast()
+    assert not Path(host.store.folder, BALLAST).exists()
+
+
+# ---- The checkers can fail
+
+
+def recorded(host: Host) -> Path:
+    host.install()
+    host.end(host.begin(), 7)
+    host.store.close()
+    return host.root
+
+
+def change(root: Path, sql: str) -> None:
+    connection = apsw.Connection(str(root / "state" / DATABASE))
+    connection.execute(sql)
+    assert connection.changes() > 0, "the fault was not planted"
+    connection.close()
+
+
+def test_the_fold_of_sound_events_is_what_is_shown(host: Host) -> None:
+    assert check_fold(recorded(host)) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "UPDATE run SET state = 'succeeded'",
+        "UPDATE run SET reason = 'timeout'",
+        "UPDATE run SET tasks_total = 2",
+        "UPDATE task SET state = 'succeeded'",
+        "UPDATE task SET reason = NULL",
+        "UPDATE task SET attempts = 2",
+        "DELETE FROM task",
+        "DELETE FROM event WHERE event = (SELECT max(event) - 1 FROM event)",
+    ],
+)
+def test_a_changed_row_is_noticed_by_the_checker_of_the_fold(host: Host, fault: str) -> None:
+    root = recorded(host)
+    change(root, fault)
+    with pytest.raises(AssertionError):
+        check_fold(root)
+
+
+def test_a_changed_event_is_noticed_by_the_checker_of_the_fold(host: Host) -> None:
+    root = recorded(host)
+    connection = apsw.Connection(str(root / "state" / DATABASE))
+    end = Exit(exit_code=0, signal=None, started_us=1, ended_us=1)
+    body = msgspec.msgpack.encode(AttemptEnded("a", 1, 1, 1, end))
+    tagged = "SELECT max(event) FROM event WHERE CAST(body AS TEXT) LIKE '%attempt_ended%'"
+    connection.execute(f"UPDATE event SET body = ? WHERE event = ({tagged})", (body,))
+    assert connection.changes() == 1
+    connection.close()
+    with pytest.raises(AssertionError, match="run 1"):
+        check_fold(root)
+
+
+def test_a_start_that_happened_twice_is_noticed_by_the_checker_of_witnesses(tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    witness.write_text("start 1 a 1\nexit 1 a 1 0\nstart 1 b 1\n")
+    assert check_witness(witness)["start 1 a 1"] == 1
+    witness.write_text("start 1 a 1\nstart 1 a 1\n")
+    with pytest.raises(AssertionError, match="started twice"):
+        check_witness(witness)
+
+
+# ---- Retention
+
+
+def test_a_run_number_is_never_given_twice_even_after_retention(host: Host) -> None:
+    host.install()
+    runs = [host.ended_run() for _ in range(3)]
+    for statement in ("prune_attempts", "prune_tasks", "prune_events", "prune_run"):
+        for run in runs:
+            host.runs.batch.add(statement, run)
+    host.commit()
+    host.store.close()
+    again = Store(host.store.folder)
+    assert (again.next_run, list(again.rows("runs_for_check"))) == (4, [])
+    again.close()
+
+
+def test_the_number_of_runs_is_kept(host: Host) -> None:
+    host.install()
+    runs = [host.ended_run() for _ in range(5)]
+    assert expired(host.runs, host.logs, "w", Retention(runs=2)) == runs[:3]
+
+
+def test_the_age_of_runs_counts_from_their_record(host: Host) -> None:
+    host.install()
+    runs = [host.ended_run() for _ in range(5)]  # an hour apart; the newest is an hour old now
+    assert expired(host.runs, host.logs, "w", Retention(age_s=2.5 * 3600)) == runs[:3]
+
+
+def test_the_bytes_of_logs_count_from_the_newest_run_on(host: Host) -> None:
+    host.install()
+    runs = [host.ended_run(log_bytes=40_960) for _ in range(4)]
+    room = host.logs.run_bytes(runs[0]) * 2
+    assert expired(host.runs, host.logs, "w", Retention(log_bytes=room)) == runs[:2]
+
+
+@pytest.mark.parametrize("policy", [Retention(age_s=1.0), Retention(log_bytes=1), Retention(runs=1)])
+def test_the_newest_ended_run_is_always_kept(host: Host, policy: Retention) -> None:
+    host.install()
+    runs = [host.ended_run(log_bytes=8192) for _ in range(3)]
+    host.clock.advance(10 * 86_400)
+    assert expired(host.runs, host.logs, "w", policy) == runs[:-1]
+
+
+def test_a_live_run_is_never_taken_away(host: Host) -> None:
+    host.install()
+    live = host.begin()
+    host.commit()
+    host.clock.advance(100 * 86_400)
+    ended = host.ended_run()
+    assert expired(host.runs, host.logs, "w", Retention(age_s=1.0)) == []
+    assert host.known_runs() == [live.meta.run, ended]
+
+
+def retire(host: Host, policy: Retention) -> None:
+    """Retention to its end, as the dispatcher's turns would have it."""
+    janitor = Janitor(host.logs)
+    retirement = Retirement(host.runs, host.workflows, host.logs, janitor, policy)
+    retirement.begin()
+    while host.timers.next_due_us() is not None:
+        host.clock.advance(1)
+        host.timers.fire(host.clock.mono_us())
+        host.commit()
+    janitor.stop()
+
+
+def test_retention_takes_runs_and_logs_in_pieces_and_says_so(host: Host) -> None:
+    host.install()
+    runs = [host.ended_run(log_bytes=10 if number < 3 else 0) for number in range(RUNS_PER_PIECE + 20)]
+    retire(host, Retention(runs=10))
+    assert host.known_runs() == runs[-10:]
+    assert not Path(host.logs.run_folder(runs[0])).exists()
+    said = [row for row in host.store.rows("events_after", 0, 10_000) if b"history_removed" in row[3]]
+    assert len(said) == 2
+
+
+def test_logs_stay_while_the_removal_of_their_run_is_not_durable(host: Host) -> None:
+    """A full disk keeps the batch from being committed: what it says has not happened yet."""
+    host.install()
+    runs = [host.ended_run(log_bytes=10) for _ in range(2)]
+    janitor = Janitor(host.logs)
+    Retirement(host.runs, host.workflows, host.logs, janitor, Retention(runs=1)).begin()
+    for _ in range(5):
+        host.clock.advance(1)
+        host.timers.fire(host.clock.mono_us())
+    janitor.stop()
+    assert Path(host.logs.run_folder(runs[0])).exists()
+    host.commit()
+    host.clock.advance(1)
+    host.timers.fire(host.clock.mono_us())
+    janitor.stop()
+    assert not Path(host.logs.run_folder(runs[0])).exists()
+
+
+def test_slots_and_definitions_that_nothing_refers_to_go_too(host: Host) -> None:
+    host.install()
+    host.runs.batch.add("definition", "d0", b"old", b"", 0)
+    host.runs.batch.slot("w", "t", 1 * US, "skipped", "paused", None)
+    host.runs.batch.slot("w", "t", host.clock.wall_us(), "skipped", "paused", None)
+    host.commit()
+    host.ended_run()
+    retire(host, Retention(age_s=86_400.0))
+    assert host.store.one("slots_count", 0)[0] == 1
+    assert host.store.one_or_none("definition", "d0") is None
+    assert host.store.one_or_none("definition", "d1") is not None
