@@ -199,6 +199,7 @@ def test_tasks_live_over_an_upgrade_of_the_keeper(daemon: Instance) -> None:
     daemon.wait_task(run, "a", "running")
     keeper = daemon.keeper()
     keeper.send_signal(signal.SIGHUP)
+    wait_until(lambda: "--resume" in keeper.cmdline(), "the keeper is its own successor")
     assert daemon.wait_task(run, "a", "running")
     gate.write_text("x\n")
     assert daemon.wait_run(run)["tasks"]["a"]["exit_code"] == 9
