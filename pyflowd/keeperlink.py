@@ -155,23 +155,21 @@ class KeeperLink:
         welcome: list[bytes] = []
         running: dict[str, Running] = {}
         ended: dict[str, End] = {}
-        while True:
+        listed = False
+        while not (welcome and listed):
+            # To the end of what came: an end that follows LISTED at once belongs to what is known now.
             for kind, fields in self._await_frames(channel, give_up_us):
                 if kind == wire.WELCOME and len(fields) >= 5:
                     welcome = fields
                 elif kind == wire.REFUSED:
                     raise ConnectionError(fields[0].decode(errors="replace"))
-                elif kind == wire.LISTED and welcome:
-                    lineage = tuple(wire.text(welcome[4]).split("\0")) if welcome[4] else ()
-                    epoch, boot_id = wire.text(welcome[1]), wire.text(welcome[2])
-                    return Listing(epoch=epoch, boot_id=boot_id, lineage=lineage, running=running, ended=ended)
+                elif kind == wire.LISTED:
+                    listed = True
                 else:
-                    event = decode_event(kind, fields)
-                    if isinstance(event, Running):
-                        running[event.attempt] = event
-                    elif isinstance(event, Ended):
-                        ended[event.attempt] = event.end
-                        running.pop(event.attempt, None)
+                    _fold(decode_event(kind, fields), running, ended)
+        lineage = tuple(wire.text(welcome[4]).split("\0")) if welcome[4] else ()
+        epoch, boot_id = wire.text(welcome[1]), wire.text(welcome[2])
+        return Listing(epoch=epoch, boot_id=boot_id, lineage=lineage, running=running, ended=ended)
 
     def _await_frames(self, channel: Channel, give_up_us: int) -> list[wire.Frame]:
         channel.flush()
@@ -280,6 +278,14 @@ class KeeperLink:
         if self._channel:
             self._channel.close()
             self._channel = None
+
+
+def _fold(event: Event | None, running: dict[str, Running], ended: dict[str, End]) -> None:
+    if isinstance(event, Running):
+        running[event.attempt] = event
+    elif isinstance(event, Ended):
+        ended[event.attempt] = event.end
+        running.pop(event.attempt, None)
 
 
 def _to_wire(request: StartRequest, *, has_stdin: bool) -> wire.Start:

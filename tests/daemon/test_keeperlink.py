@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -125,6 +126,32 @@ def test_what_no_process_can_be_given_is_refused_before_it_is_sent(
 
 def test_events_of_a_kind_that_is_not_known_are_passed_over() -> None:
     assert decode_event(200, [b"a"]) is None
+
+
+def test_an_end_that_comes_right_behind_the_listing_is_not_lost(tmp_path: Path) -> None:
+    """A keeper that writes its whole answer, and an end that happens just then, in one go."""
+    (tmp_path / "run").mkdir()
+    end: wire.End = (wire.EXIT, ("0", "", "1", "2", "0", "0", "0", "", "0", "0"))
+    answer = wire.frame(wire.WELCOME, b"1", b"epoch", b"boot", b"7", b"")
+    answer += wire.frame(wire.RUNNING, b"a", b"41", b"1") + wire.frame(wire.LISTED) + wire.pack_end("a", end)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "run" / "keeper.sock"))
+        listener.listen()
+        served: list[socket.socket] = []
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            connection.sendall(answer)
+            served.append(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        link = KeeperLink(str(tmp_path / "run"), "x", spawn=False)
+        listing = link.connect(DEADLINE_S)
+        thread.join()
+        link.close()
+        served[0].close()
+    assert (listing.running, set(listing.ended)) == ({}, {"a"})
 
 
 def test_requests_sent_together_are_answered_in_order(host: KeeperHost) -> None:

@@ -286,6 +286,18 @@ def test_an_edited_schedule_has_no_past_over_a_restart_either(host: Host) -> Non
     assert host.fates() == [("10 14:00", "fired")]
 
 
+def test_an_edit_while_the_clock_is_set_back_fires_nothing_twice(host: Host) -> None:
+    host.install(HOURLY)
+    host.advance(2.5 * HOUR)
+    host.set_clock(NOON)
+    host.install(Schedule(name="cron", cron="0,30 * * * *"))
+    host.restart()
+    host.advance(3 * HOUR)
+    assert host.fates() == [
+        ("10 13:00", "fired"), ("10 14:00", "fired"), ("10 14:30", "fired"), ("10 15:00", "fired")
+    ]  # fmt: skip
+
+
 def test_an_edit_of_the_tasks_moves_no_slot(host: Host) -> None:
     host.install(HOURLY)
     host.advance(HOUR - 1)
