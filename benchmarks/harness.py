@@ -5,6 +5,7 @@ Machines are shared and noisy: nothing is compared but what was measured in the 
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -81,7 +82,8 @@ def daemon(**settings: object) -> Iterator[Bench]:
         bench.process.wait()
         for pid in bench.pids():
             os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(root)
+        # Only at the end of all: for five minutes after many files were deleted, ext4 is slow to make new ones.
+        atexit.register(shutil.rmtree, root)
 
 
 def start(root: Path) -> Bench:

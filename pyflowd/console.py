@@ -61,6 +61,8 @@ class Console:
             assert invocation.request is not None
             replies = self._handle(invocation.request, peer)
         except PyflowError as error:
+            if error.fatal:
+                raise
             return iter(_failed(error))
         if invocation.wait:
             replies = self._to_the_end(invocation, replies, peer)
@@ -116,6 +118,8 @@ def _shown(invocation: Invocation, style: Style, replies: Replies) -> Answer:
                     yield from _printed(renderer.feed(reply))
         yield from _printed(renderer.end())
     except PyflowError as error:
+        if error.fatal:
+            raise
         yield from _failed(error)
         return
     yield Frame(frame(Finish(exit_status)))

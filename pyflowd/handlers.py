@@ -159,7 +159,7 @@ class Handlers:
         # A run that a full disk keeps from being recorded is in memory only: it is not shown.
         live = [self._view(run) for run in sorted(self.runs.live) if self.store.one_or_none("run", run)]
         ended: dict[str, int] = dict(self.store.rows("ended_since", now_us - DAY_US))
-        failed = self.store.rows("runs_by_state", RunState.FAILED, now_us - DAY_US, FAILED_SHOWN)
+        failed = self.store.rows("runs_by_state", RunState.FAILED, RUN_MAX, now_us - DAY_US, FAILED_SHOWN)
         yield HostView(
             version=VERSION,
             pid=self.health.pid,

@@ -327,6 +327,7 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=Tr
     user_us: int = 0
     system_us: int = 0
     max_rss_bytes: int = 0
+    """0: not known. A task that never needed more than the keeper itself, about 10 MiB, cannot be told from it."""
 
     @property
     def cpu_us(self) -> int:

@@ -268,8 +268,11 @@ class TaskView(Struct, frozen=True, kw_only=True):
     cpu_s: float | None = None
     """Of the newest attempt, from `wait4`; while it runs, sampled."""
     max_rss_bytes: int | None = None
+    """None: not known, as of a task that never needed more than about 10 MiB (see model.Usage)."""
     outputs: dict[str, Any] = field(default_factory=dict)
     needs: list[str] = field(default_factory=list)
+    attempts_max: int = 1
+    """Tries that its `retry` allows."""
 
 
 class TaskPage(Struct, frozen=True, kw_only=True, tag="tasks"):

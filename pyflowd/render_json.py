@@ -70,6 +70,7 @@ def task(view: TaskView, style: Style) -> Object:
         "cpu_s": view.cpu_s,
         "max_rss_bytes": view.max_rss_bytes,
         "needs": view.needs,
+        "attempts_max": view.attempts_max,
     }
 
 

@@ -89,11 +89,17 @@ def task_phrase(view: TaskView, style: Style) -> str:
     why = _task_reason(view)
     if view.state == "retrying":
         due = relative(view.retry_us, style)
-        return f"retrying {due}".rstrip() + (f": {why}" if why else "") + f" (attempt {view.attempts})"
+        return f"retrying {due}".rstrip() + (f": {why}" if why else "") + _tries(view)
     if view.state in ("waiting", "queued", "running"):
         why = ""
-    tries = f" (attempt {view.attempts})" if view.attempts > 1 else ""
-    return (f"{word}: {why}" if why and why != word else word) + tries
+    return (f"{word}: {why}" if why and why != word else word) + _tries(view)
+
+
+def _tries(view: TaskView) -> str:
+    """How many tries it took, where more than one was or is possible; lost attempts do not count (rule R6)."""
+    if view.attempts <= 1 and (view.attempts_max <= 1 or view.state == "succeeded" or not view.attempts):
+        return ""
+    return f" (attempt {view.attempts} of {max(view.attempts, view.attempts_max)})"
 
 
 def _task_reason(view: TaskView) -> str:

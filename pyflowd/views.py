@@ -28,7 +28,7 @@ from pyflowd.events import (
     WorkflowPaused,
     WorkflowResumed,
 )
-from pyflowd.model import Argv, End, Exit, Fate, Kind, LostAttempt, Shell, StartFailure, Stop, TaskState, Workflow
+from pyflowd.model import Argv, End, Exit, Fate, Kind, LostAttempt, Shell, StartFailure, Stop, Task, TaskState, Workflow
 from pyflowd.protocol import EventView, RunView, SlotView, TaskView
 from pyflowd.store.store import Row, Store
 
@@ -71,7 +71,7 @@ def task_pages(
     rows = {row[0]: row for row in store.rows("tasks", run, 0, -1)}
     page: list[TaskView] = []
     for n, task in enumerate(workflow.tasks):
-        page.append(_task_view(rows.get(n), task.name, list(task.needs), live.get(task.name)))
+        page.append(_task_view(rows.get(n), task, live.get(task.name)))
         if len(page) == TASKS_PER_PAGE:
             yield page
             page = []
@@ -79,9 +79,12 @@ def task_pages(
         yield page
 
 
-def _task_view(row: Row | None, name: str, needs: list[str], sample: tuple[int, int] | None) -> TaskView:
+def _task_view(row: Row | None, definition: Task, sample: tuple[int, int] | None) -> TaskView:
+    needs = list(definition.needs)
     if row is None:
-        return TaskView(task=name, state=TaskState.WAITING, needs=needs)
+        return TaskView(
+            task=definition.name, state=TaskState.WAITING, needs=needs, attempts_max=definition.retry.attempts
+        )
     _, task, state, reason, error, attempts, retry_us, code, signal, started_us, ended_us, cpu_us, max_rss = row
     if state == TaskState.RUNNING:
         ended_us = None
@@ -101,6 +104,7 @@ def _task_view(row: Row | None, name: str, needs: list[str], sample: tuple[int, 
         cpu_s=None if cpu_us is None else cpu_us / 1_000_000,
         max_rss_bytes=max_rss,
         needs=needs,
+        attempts_max=definition.retry.attempts,
     )
 
 

@@ -198,8 +198,11 @@ class Attempts:
     def _main_ended(self, attempt: Attempt, status: int, usage: resource.struct_rusage) -> None:
         attempt.status = status
         attempt.ended_us = attempt.started_us + now_us() - attempt.began_us
-        # The kernel counts what the process was before its exec too: ru_maxrss is never below the keeper's own.
-        attempt.cpu = (int(usage.ru_utime * 1e6), int(usage.ru_stime * 1e6), usage.ru_maxrss * 1024)
+        # The kernel counts what the process was before its exec too, which is the keeper: a value that is no more than
+        # the keeper's own says nothing of the task, and is not told (0).
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak = usage.ru_maxrss * 1024 if usage.ru_maxrss > own else 0
+        attempt.cpu = (int(usage.ru_utime * 1e6), int(usage.ru_stime * 1e6), peak)
         crashpoint("reaped")
         if attempt.failure_fd >= 0:
             self.on_failure_pipe(attempt.failure_fd)

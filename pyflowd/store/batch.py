@@ -74,7 +74,7 @@ class Batch:
             self.add(
                 "task_attempt_ended", run.run_id, task.index, task.name, task.state, task.reason, task.error,
                 task.attempts, task.retry_us, outcome.exit_code, outcome.signal, attempt.started_us, ended_us,
-                usage.cpu_us if usage else None, usage.max_rss_bytes if usage else None,
+                usage.cpu_us if usage else None, (usage.max_rss_bytes or None) if usage else None,
             )  # fmt: skip
             return
         started_us = attempt.started_us if attempt else None
@@ -100,7 +100,7 @@ class Batch:
         self.add(
             "attempt_end", outcome.state, outcome.reason, outcome.error, outcome.exit_code, outcome.signal,
             end.started_us if isinstance(end, Exit) else None, end.ended_us if isinstance(end, Exit) else at_us,
-            usage.cpu_us if usage else None, usage.max_rss_bytes if usage else None,
+            usage.cpu_us if usage else None, (usage.max_rss_bytes or None) if usage else None,
             end.leftovers if isinstance(end, Exit) else 0, run.run_id, task.index, attempt.number,
         )  # fmt: skip
 

@@ -97,16 +97,25 @@ def test_a_state_is_told_by_word_and_glyph_as_well_as_by_colour(state: str) -> N
     [
         (TaskView(task="a", state="failed", reason="signal", signal=9, attempts=1), "failed: killed by SIGKILL"),
         (TaskView(task="a", state="failed", reason="signal", signal=99, attempts=1), "failed: killed by signal 99"),
-        (TaskView(task="a", state="failed", reason="timeout", attempts=2), "failed: its time ran out (attempt 2)"),
+        (
+            TaskView(task="a", state="failed", reason="timeout", attempts=2, attempts_max=3),
+            "failed: its time ran out (attempt 2 of 3)",
+        ),
         (TaskView(task="a", state="failed", reason="lost", error="host restarted"), "failed: host restarted"),
         (TaskView(task="a", state="skipped", reason="skip_code", exit_code=75), "skipped: exit code 75"),
         (TaskView(task="a", state="succeeded", reason="kept"), "succeeded: kept from the run before"),
         (TaskView(task="a", state="failed", reason="something_new"), "failed: something new"),
         (
             TaskView(
-                task="a", state="retrying", reason="exit_code", exit_code=7, attempts=1, retry_us=NOW_US + 90_000_000
+                task="a",
+                state="retrying",
+                reason="exit_code",
+                exit_code=7,
+                attempts=1,
+                attempts_max=3,
+                retry_us=NOW_US + 90_000_000,
             ),
-            "retrying in 2 min: exit code 7 (attempt 1)",
+            "retrying in 2 min: exit code 7 (attempt 1 of 3)",
         ),
     ],
 )
