@@ -11,7 +11,6 @@ from pyflowd import daemon, paths
 from pyflowd.errors import PyflowError
 from pyflowd.version import VERSION
 
-
 GC_THRESHOLD = 20_000
 """Objects that live long are made by the thousand (a run with its tasks): looking at them all at each 700 is waste."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import selectors
@@ -163,6 +164,9 @@ def _make_folders(paths: Paths) -> None:
         for folder in (paths.state, paths.log, paths.keeper):
             os.makedirs(folder, mode=0o700, exist_ok=True)
         os.makedirs(os.path.dirname(paths.socket), mode=0o755, exist_ok=True)
+        for folder in (paths.state, paths.log):
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
     except OSError as error:
         raise Unavailable(
             f"{error.filename}: {error.strerror}; run pyflowd as the user who owns it, or choose --root DIR"

@@ -29,6 +29,8 @@ _encode = msgspec.msgpack.encode
 _signature = msgspec.msgpack.Decoder(Signature)
 _problems = msgspec.msgpack.Decoder(tuple[Problem, ...])
 
+PATIENCE_US = 2_000_000
+"""How long a start waits for files that are being written."""
 Checked = Callable[[Loaded | Rejected], None]
 
 
@@ -45,8 +47,6 @@ class Definitions:
         self.selector = selector
         self.clock = workflows.clock
         self.catalog = Catalog()
-        self.scans = 0
-        """Scans of the folder that were taken in."""
         self.held = ""
         """Why vanished files are still in force (rule D6); empty: none are."""
         self._last: Scan | FolderGone | None = None
@@ -54,6 +54,12 @@ class Definitions:
         self._hold_timer: Timer | None = None
         self._loader_timer: Timer | None = None
         self._texts: dict[str, Checked] = {}
+        self._settled: list[Callable[[], None]] = []
+        """Who waits until nothing is unsettled."""
+        self._asked = False
+        """A scan was asked for and has not come yet."""
+        self._believe_gone = False
+        """Somebody said `reload`: what is gone is gone (rule D6 asks for a minute otherwise)."""
         self._tokens = count(1)
 
     def start(self) -> None:
@@ -68,13 +74,33 @@ class Definitions:
         self.watcher.stop()
         self.loader.stop()
 
-    def rescan(self) -> None:
+    def rescan(self, *, believe_gone: bool = False) -> None:
+        """Look at the folder again; `believe_gone`: files that have vanished are not held."""
+        self._asked = True
+        self._believe_gone = self._believe_gone or believe_gone
         self.watcher.rescan()
 
     @property
     def busy(self) -> bool:
         """Whether something that was seen has not settled yet, or is still being read."""
-        return self.loader.busy or (isinstance(self._last, Scan) and self._last.pending)
+        return self._asked or self.loader.busy or (isinstance(self._last, Scan) and self._last.pending)
+
+    def when_settled(self, then: Callable[[], None]) -> None:
+        """Call `then` in the turn in which everything that was seen is in force or refused; at the latest in 2 s."""
+
+        def once() -> None:
+            if then in self._settled:
+                self._settled.remove(then)
+                then()
+
+        self._settled.append(then)
+        self.timers.at(self.clock.mono_us() + PATIENCE_US, once)
+
+    def _tell_settled(self) -> None:
+        if not self.busy:
+            settled, self._settled = self._settled, []
+            for then in settled:
+                then()
 
     def check_text(self, label: str, data: bytes, then: Checked) -> None:
         """Have a text from a client read by the child; `then` is called in a later turn with the result."""
@@ -116,15 +142,18 @@ class Definitions:
     def _scanned(self, _: int) -> None:
         for found in self.watcher.receive():
             self._last = found
+            self._asked = False
         self._look()
 
     def _look(self) -> None:
         """Act on the newest scan; once more when a hold is over."""
         if self._last is None:
             return
-        self.scans += 1
         self.workflows.topics.add("workflows")
-        step = plan(self.catalog.known, self._last, self._held_since_us, self.clock.mono_us())
+        now_us = self.clock.mono_us()
+        if self._believe_gone and isinstance(self._last, Scan) and not self._asked:
+            self._held_since_us, self._believe_gone = now_us - HOLD_US, False
+        step = plan(self.catalog.known, self._last, self._held_since_us, now_us)
         self._hold(step)
         for file in step.gone:
             self._apply(self.catalog.remove(file))
@@ -133,6 +162,7 @@ class Definitions:
             self.catalog.asked(file, signature)
         self.loader.submit(step.changed)
         self._arm()
+        self._tell_settled()
 
     def _hold(self, step: Plan) -> None:
         self._held_since_us = step.held_since_us
@@ -162,6 +192,7 @@ class Definitions:
                 self._apply(self.catalog.apply(result))
         self.workflows.topics.add("workflows")
         self._arm()
+        self._tell_settled()
 
     def _arm(self) -> None:
         """Be called when the child has had its time."""

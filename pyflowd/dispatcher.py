@@ -13,6 +13,8 @@ import os
 import selectors
 from typing import assert_never
 
+import msgspec
+
 from pyflowd import engine, launch, recovery
 from pyflowd.clock import US, Clock, ClockWatch
 from pyflowd.control import Control
@@ -286,6 +288,7 @@ class Dispatcher:
         listing = self.link.connect(timeout_s)
         crashpoint("connected")
         self.epoch, self.boot_id = listing.epoch, listing.boot_id
+        self.host = msgspec.structs.replace(self.host, keeper_is_own=self.link.keeper_uid() == os.geteuid())
         strangers = recovery.reconcile(self.runs, listing, host_restarted=known_boot not in (None, listing.boot_id))
         crashpoint("reconciled")
         for attempt_id in strangers:

@@ -253,6 +253,10 @@ _FIXES = (
     ("found a tab character", "indent with blanks"),
     ("found unexpected end of stream", "a quote or a bracket is not closed"),
     ("could not find expected ':'", "check the indentation, and that a colon and a blank follow the key"),
+    (
+        "did not find expected ',' or '",
+        'close the bracket; inside { } and [ ] put text that holds ": ", "," or "#" in quotes',
+    ),
     ("found unknown escape character", "in double quotes a backslash begins an escape: use single quotes"),
     ("did not find expected key", "check the indentation and the quotes"),
 )

@@ -257,6 +257,14 @@ class Handlers:
     def _start(self, request: StartRun, peer: Peer) -> Replies:
         if request.data:
             return self._start_text(request, peer)
+        known = request.workflow in self.workflows.entries
+        if known and not self.definitions.busy:
+            return self._start_installed(request, peer)
+        if not known:
+            self.definitions.rescan()
+        return self._deferred(self.definitions.when_settled, lambda: self._start_installed(request, peer))
+
+    def _start_installed(self, request: StartRun, peer: Peer) -> Replies:
         entry = self.workflows.find(request.workflow)
         return self._begin(request, peer, entry.digest, entry.definition, [])
 
@@ -270,6 +278,8 @@ class Handlers:
             raise Refused(f"the key has {len(request.key)} characters; {KEY_MAX} are taken: send a hash of it")
         known = self.runs.with_key(definition.name, request.key)
         if known is not None:
+            if self._params_of(known) != values:
+                raise Refused(f'the key "{request.key}" was used for run {known}, with other params; use another key')
             return self._said(known)
         live = self.workflows.start(
             definition.name, digest, definition, values, trigger="manual", by=peer.name, key=request.key
@@ -277,21 +287,35 @@ class Handlers:
         return self._said(live.meta.run)
 
     def _start_text(self, request: StartRun, peer: Peer) -> Replies:
-        """A text must be read by the child first: what follows from it is done in the turn in which that is known."""
-        topic = f"text/{id(request)}"
-        outcome: list[Replies | PyflowError] = []
+        """A text must be read by the child first."""
+        result: list[Loaded | Rejected] = []
 
-        def checked(result: Loaded | Rejected) -> None:
+        def check(then: Callable[[], None]) -> None:
+            def read(outcome: Loaded | Rejected) -> None:
+                result.append(outcome)
+                then()
+
+            self.definitions.check_text(request.file, request.data, read)
+
+        return self._deferred(check, lambda: self._begin_text(request, peer, result[0]))
+
+    def _deferred(self, subscribe: Callable[[Callable[[], None]], None], act: Callable[[], Replies]) -> Replies:
+        """Act in the turn in which `subscribe` calls back, so that what it changes is committed before the reply."""
+        outcome: list[Replies | PyflowError] = []
+        topic = f"deferred/{id(outcome)}"
+
+        def now() -> None:
             self.workflows.topics.add(topic)
             try:
-                outcome.append(self._begin_text(request, peer, result))
+                self.health.check_writable()
+                outcome.append(act())
             except PyflowError as error:
                 outcome.append(error)
 
-        self.definitions.check_text(request.file, request.data, checked)
-        return self._when_checked(topic, outcome)
+        subscribe(now)
+        return self._when_acted(topic, outcome)
 
-    def _when_checked(self, topic: str, outcome: list[Replies | PyflowError]) -> Replies:
+    def _when_acted(self, topic: str, outcome: list[Replies | PyflowError]) -> Replies:
         while not outcome:
             yield Wait(frozenset({topic}))
         if isinstance(outcome[0], PyflowError):
@@ -301,12 +325,15 @@ class Handlers:
     def _begin_text(self, request: StartRun, peer: Peer, result: Loaded | Rejected) -> Replies:
         if isinstance(result, Rejected):
             raise Refused("\n".join(map(str, result.problems)))
-        self.health.check_writable()
         definition = self.workflows.decode(result.compiled)
         replies = self._begin(request, peer, result.digest, definition, list(result.problems))
         if not request.dry_run:
             self.runs.batch.add("definition", result.digest, result.text, result.compiled, self.clock.wall_us())
         return replies
+
+    def _params_of(self, run: int) -> dict[str, Any]:
+        live = self.runs.live.get(run)
+        return dict(live.meta.params) if live else self._bare_view(run).params
 
     def _said(self, run: int) -> Replies:
         yield self._view(run)
@@ -411,12 +438,12 @@ class Handlers:
 
     def _show(self, request: ShowWorkflow, _: Peer) -> Replies:
         entry = self.workflows.find(request.workflow)
-        text, _compiled, seen_us = self.store.one("definition", entry.digest)
+        text = self.store.one("definition", entry.digest)[0]
         yield DefinitionView(
             workflow=entry.name,
             file=entry.file,
             digest=entry.digest,
-            loaded_us=seen_us,
+            loaded_us=entry.loaded_us,
             text=text,
             view=self.definitions.view(entry.name, None),
         )
@@ -429,12 +456,11 @@ class Handlers:
         yield WorkflowPage(workflows=[self.definitions.view(name, None)])
 
     def _reload(self, _: Reload, __: Peer) -> Replies:
-        before = self.definitions.scans
-        self.definitions.rescan()
-        return self._reloaded(before)
+        self.definitions.rescan(believe_gone=True)
+        return self._reloaded()
 
-    def _reloaded(self, before: int) -> Replies:
-        while self.definitions.scans == before or self.definitions.busy:
+    def _reloaded(self) -> Replies:
+        while self.definitions.busy:
             yield Wait(frozenset({"workflows"}))
         yield from self._workflows(ListWorkflows(), _NOBODY)
 

@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 import time
 
@@ -218,7 +219,7 @@ class KeeperLink:
         self._channel.send(frame, descriptors, close_sent=True)
 
     def stop(self, attempt: str, grace_s: float) -> None:
-        """SIGTERM, and SIGKILL to all of it after the grace. A second stop, or no grace, kills at once."""
+        """SIGTERM, and SIGKILL to all of it after the grace; no grace kills at once. It may be repeated."""
         self._send(wire.STOP, attempt.encode(), wire.pack_number(int(grace_s * US)))
 
     def acknowledge(self, attempt: str) -> None:
@@ -243,6 +244,13 @@ class KeeperLink:
     def fileno(self) -> int:
         """The descriptor to wait on; -1 without a connection."""
         return self._channel.fileno() if self._channel else -1
+
+    def keeper_uid(self) -> int:
+        """The user that the keeper runs as, told by the kernel; -1 without a connection."""
+        if not self._channel:
+            return -1
+        with socket.socket(fileno=os.dup(self._channel.fileno())) as view:
+            return int(struct.unpack("3i", view.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1])
 
     def wants_write(self) -> bool:
         return self._channel is not None and self._channel.wants_write()

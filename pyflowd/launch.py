@@ -38,6 +38,8 @@ class Host(Struct, frozen=True, kw_only=True):
 
     own: Account
     passed_on: dict[str, str]
+    keeper_is_own: bool = True
+    """Whether the keeper runs as the daemon's own user; else even that user has to be asked for."""
     strict_shell: tuple[str, ...]
     """Argv before the text of a `run` task that names no shell."""
 
@@ -67,6 +69,12 @@ def account(user: str | None, host: Host) -> Account:
         entry = pwd.getpwnam(user)
     except KeyError:
         return Account(name=user, home="/")
+    try:
+        os.stat(entry.pw_dir)
+    except FileNotFoundError:  # as of `nobody`: cron and systemd begin in / then
+        return Account(name=entry.pw_name, home="/")
+    except OSError:
+        pass  # it is there, though not for us to see
     return Account(name=entry.pw_name, home=entry.pw_dir)
 
 
@@ -130,7 +138,7 @@ def request(
         argv=command(definition.kind, task.name, host),
         env=env,
         cwd=cwd if cwd.startswith("/") else os.path.join(user.home, cwd),
-        user=None if user is host.own else user.name,
+        user=None if user is host.own and host.keeper_is_own else user.name,
         timeout_s=timeout_s,
         kill_grace_s=definition.kill_grace_s,
         leftover=definition.leftover,

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 
 from watchdog.events import (
+    DirCreatedEvent,
     DirDeletedEvent,
     DirMovedEvent,
     FileClosedEvent,
@@ -39,7 +40,7 @@ UNWATCHED_RESCAN_US = 2 * US
 _JOIN_S = 2.0
 _EVENTS: list[type[FileSystemEvent]] = [
     FileMovedEvent, FileClosedEvent, FileModifiedEvent, FileCreatedEvent, FileDeletedEvent,
-    DirDeletedEvent, DirMovedEvent,
+    DirCreatedEvent, DirDeletedEvent, DirMovedEvent,
 ]  # fmt: skip
 
 

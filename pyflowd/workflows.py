@@ -236,6 +236,8 @@ class Workflows:
         """Schedules off, or on where `by` is empty. Slots that pass meanwhile are rows `skipped: paused`."""
         self.find(name)
         now_us = self.clock.wall_us()
+        if by and name in self._paused:
+            return
         if by:
             self._paused[name] = (now_us, by)
             self.runs.batch.add("workflow_pause", now_us, by, name)

@@ -279,9 +279,12 @@ class Attempts:
     # ---- Stopping (rule R5) ----
 
     def stop(self, name: str, grace_us: int, cause: str) -> None:
-        """SIGTERM to the main process's group now, SIGKILL to all of it after the grace; a second stop kills now."""
+        """SIGTERM to the main process's group now, SIGKILL to all of it after the grace; without a grace at once.
+
+        A stop that is repeated, as a daemon does that cannot know whether it was heard, does not cut the grace.
+        """
         attempt = self.by_id.get(name)
-        if attempt is None or attempt.phase in (OVER, KILLING):
+        if attempt is None or attempt.phase in (OVER, KILLING) or (attempt.phase == TERMINATING and grace_us):
             return
         if attempt.phase == RUNNING:
             if has_ended(attempt.pid):

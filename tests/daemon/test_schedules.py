@@ -424,7 +424,9 @@ class Oracle:
         self.installed = True
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(moves=MOVES)
 def test_every_slot_has_exactly_one_row_whatever_happens(tmp_path: Path, moves: list[tuple[str, int | str]]) -> None:
     folder = tmp_path / "state"

@@ -11,6 +11,7 @@ import selectors
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -420,16 +421,17 @@ def as_user(instance: Instance, *arguments: str, groups: str = "") -> subprocess
 
 
 @pytest.fixture
-def open_to_all(instance: Instance) -> Instance:
-    """A root that other accounts can reach, as /run/pyflow can be."""
-    for folder in (instance.root, *instance.root.parents):
-        if folder.stat().st_uid == 0 and "pytest" in str(folder):
-            folder.chmod(0o755)
-    (instance.root / "run").mkdir()
-    (instance.root / "run").chmod(0o755)
-    if as_user(instance, "help").returncode:
-        pytest.skip("the interpreter cannot be run by nobody")
-    return instance
+def open_to_all() -> Iterator[Instance]:
+    """A root that other accounts can reach, as /run/pyflow can be; pytest keeps its own folders to itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        made = Instance(Path(folder) / "root")
+        made.root.chmod(0o755)
+        (made.root / "run").mkdir(mode=0o755)
+        if as_user(made, "help").returncode:
+            pytest.skip("the interpreter cannot be run by nobody")
+        yield made
+        made.end()
 
 
 @needs_root
@@ -442,11 +444,11 @@ def test_a_stranger_is_told_that_he_may_not(open_to_all: Instance) -> None:
 
 
 @needs_root
-def test_readers_read_operators_start_and_neither_defines(open_to_all: Instance, tmp_path: Path) -> None:
+def test_readers_read_operators_start_and_neither_defines(open_to_all: Instance) -> None:
     open_to_all.settings(group_read="games", group_operate="mail")
     open_to_all.start()
     open_to_all.install("w.yaml", "tasks: {a: {run: 'true'}}")
-    file = tmp_path / "x.yaml"
+    file = open_to_all.root / "x.yaml"
     file.write_text("tasks: {a: {run: 'true'}}")
     file.chmod(0o644)
     said_of = {}
@@ -604,8 +606,9 @@ def test_events_are_pages_in_order_and_a_limit_means_the_newest(daemon: Instance
 ACTIVATE = """
 import os, socket, sys
 listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1])
+listener.bind(sys.argv[1] + ".new")
 listener.listen(16)
+os.rename(sys.argv[1] + ".new", sys.argv[1])
 os.dup2(listener.fileno(), 3)
 os.set_inheritable(3, True)
 os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
