@@ -28,6 +28,10 @@ class ClientError(Exception):
         self.exit_status = exit_status
 
 
+class ConnectionLost(ClientError):
+    """The daemon went away before it had answered."""
+
+
 class OutputClosed(Exception):
     """Whoever read standard output has gone, as `head` does."""
 
@@ -180,8 +184,16 @@ class Frames:
         self.descriptors: list[int] = []
         self._buffer = bytearray()
 
+    def reset(self) -> None:
+        """Give up the connection and what came of frames that are not whole."""
+        self.connection.close()
+        for descriptor in self.descriptors:
+            posix.close(descriptor)
+        self.descriptors = []
+        self._buffer.clear()
+
     def next(self, timeout_s: float) -> list[Value] | None:
-        """The next frame; None where the time is up. Raises ClientError where the daemon went away."""
+        """The next frame; None where the time is up. Raises ConnectionLost where the daemon went away."""
         while (frame := self._parse()) is None:
             self.connection.settimeout(timeout_s)
             try:
@@ -194,7 +206,7 @@ class Frames:
                 received = (b"", [], 0, None)
             self.descriptors += descriptors(received[1])
             if not received[0]:
-                raise ClientError(
+                raise ConnectionLost(
                     "the daemon closed the connection before it had answered; see: systemctl status pyflowd",
                     UNAVAILABLE_STATUS,
                 )
@@ -236,6 +248,7 @@ def write(stream: int, data: bytes | bytearray | memoryview) -> None:
 
 
 def tell(error: ClientError) -> int:
-    """Say the error on standard error; its exit status."""
-    write(2, f"pyflowctl: {error}\n".encode("utf-8", "backslashreplace"))
+    """Say the error on standard error, each of several problems on a line of its own; its exit status."""
+    text = "".join(f"pyflowctl: {line}\n" for line in str(error).splitlines())
+    write(2, text.encode("utf-8", "backslashreplace"))
     return error.exit_status

@@ -50,6 +50,8 @@ def _run(argv: list[str]) -> int:
         return _print("".join(f"{name}\t{about}\n" for name, about in candidates(argv[2:])))
     if not argv:
         return _print(grammar.short_help())
+    if "--version" in argv and not any(word in grammar.BY_NAME for word in argv):
+        argv = ["version" if word == "--version" else word for word in argv]
     if any(word in ("-h", "--help") for word in argv):
         return _help(next((word for word in argv if word in grammar.BY_NAME), None))
     words = commandline.split(argv)

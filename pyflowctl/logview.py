@@ -43,6 +43,8 @@ class LogView:
         self.sources: list[LogSource] = []
         self._live: set[LogSource] = set()
         self._deadlines: dict[LogSource, float] = {}
+        self._seen: set[tuple[str, int]] = set()
+        """Attempts that were opened: a daemon that was asked again after a restart opens them again."""
         self._options = options
         self._copies = options.raw and options.tail is None and not options.since_us
         self._tail: list[Line] | None = None if options.tail is None else []
@@ -64,6 +66,12 @@ class LogView:
                 source = LogSource(run, task, attempt, log_fd, index_fd)
             case _:
                 raise ClientError("the daemon opened a log in a way that this client does not know", 4)
+        if (task, attempt) in self._seen:
+            source.close()
+            if not live:
+                self.closed(task, attempt)  # it ended while no daemon was there to say so
+            return
+        self._seen.add((task, attempt))
         source.since_us = self._options.since_us
         if self._tail is not None:
             source.start_at_tail(self._options.tail or 0)

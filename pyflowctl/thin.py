@@ -7,11 +7,13 @@ nothing of commands but which run without a daemon, and which options take a val
 
 import _socket
 import posix
+import time
 
 from pyflowctl.link import (
     TIMEOUT_S,
     UNAVAILABLE_STATUS,
     ClientError,
+    ConnectionLost,
     Frames,
     OutputClosed,
     connect,
@@ -24,7 +26,7 @@ from pyflowctl.link import (
     wants_colour,
     write,
 )
-from pyflowctl.packing import FRAME_MAX, pack
+from pyflowctl.packing import FRAME_MAX, Value, pack
 
 LOCAL_COMMANDS = ("help", "lint", "completion", "doctor", "version", "__complete")
 VALUED_OPTIONS = (
@@ -33,8 +35,11 @@ VALUED_OPTIONS = (
     "--cron", "--timezone", "--dst", "--run",
 )  # fmt: skip
 """Options that take a value; a test compares them with the grammar."""
+RECONNECT_PAUSE_S = 0.1
+"""Nothing tells that a socket has come back: ask again."""
 SIGPIPE_STATUS = 141
 INTERRUPTED_STATUS = 130
+USAGE_STATUS = 2
 
 
 def scan(argv: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -113,11 +118,69 @@ def ask(argv: list[str], options: dict[str, str], words: list[str]) -> int:
 
         check(argv, files)
         raise
+    answer = Answer(connection, options, timeout_s)
     try:
         send(connection, frame, timeout_s)
-        return show(Frames(connection), timeout_s, options)
+        return show(answer, timeout_s, options)
+    except KeyboardInterrupt:
+        write(2, interrupted(words, answer.look).encode())
+        return INTERRUPTED_STATUS
     finally:
-        connection.close()
+        answer.connection.close()
+
+
+class Answer(Frames):
+    """The frames of one answer, over restarts of the daemon where it has said what to ask then."""
+
+    def __init__(self, connection: "_socket.socket", options: dict[str, str], timeout_s: float) -> None:
+        super().__init__(connection)
+        self._options = options
+        self._timeout_s = timeout_s
+        self._again: list[str] = []
+        self._lost_s: float | None = None
+        """When the daemon went away, until a frame comes again."""
+        self.look = ""
+        """The command that tells what becomes of the run; empty until the daemon has named one."""
+
+    def next(self, timeout_s: float) -> list[Value] | None:
+        while True:
+            try:
+                frame = super().next(timeout_s)
+            except ConnectionLost as error:
+                if not self._again:
+                    raise ConnectionLost(f"{error}{self._goes_on()}", error.exit_status) from None
+                self._reconnect()
+                return ["alive"]
+            if frame is not None:
+                self._lost_s = None
+            match frame:
+                case ["again", list(argv)]:
+                    self._again = [word for word in argv if isinstance(word, str)]
+                    self.look = " ".join(["pyflowctl", *self._again[:2]]) if self._again else self.look
+                case _:
+                    return frame
+
+    def _reconnect(self) -> None:
+        """Ask a daemon that has come back; raises ClientError where none comes in time."""
+        self.reset()
+        now_s = time.monotonic()
+        self._lost_s = self._lost_s or now_s
+        while now_s - self._lost_s < self._timeout_s:
+            time.sleep(RECONNECT_PAUSE_S)
+            try:
+                self.connection = connect(*socket_path(self._options), self._timeout_s)
+                send(self.connection, command_frame(self._again, self._options, {}), self._timeout_s)
+            except ClientError:
+                now_s = time.monotonic()
+            else:
+                return
+        raise ClientError(
+            f"the daemon went away and has not come back within {self._timeout_s:g} s{self._goes_on()}",
+            UNAVAILABLE_STATUS,
+        )
+
+    def _goes_on(self) -> str:
+        return f"; the run goes on, see: {self.look}" if self.look else ""
 
 
 def send(connection: "_socket.socket", frame: bytes, timeout_s: float) -> None:
@@ -164,8 +227,10 @@ def show(frames: Frames, timeout_s: float, options: dict[str, str]) -> int:
                 pass  # "alive", or what a newer daemon says beyond this client
 
 
-def interrupted(words: list[str]) -> str:
-    """What to say when Ctrl-C ended the wait."""
+def interrupted(words: list[str], look: str = "") -> str:
+    """What to say when Ctrl-C ended the wait; `look` is the command that goes on with it."""
+    if look:
+        return f"pyflowctl: interrupted; the run goes on without this client, see: {look}\n"
     if words[:1] in (["run"], ["rerun"]):
         return "pyflowctl: interrupted; a recorded run goes on without this client: see pyflowctl status\n"
     return ""
@@ -175,6 +240,9 @@ def main(argv: list[str]) -> int:
     """Run one command line; the exit status."""
     options, words = scan(argv)
     try:
+        for name in ("--root", "--socket"):
+            if options.get(name) == "":  # the daemon of this host would be asked instead
+                raise ClientError(f"{name} names nothing; name a place, or leave {name} out", USAGE_STATUS)
         if is_local(argv, words, options):
             from pyflowctl.local import run  # what works without a daemon
 

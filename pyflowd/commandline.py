@@ -61,7 +61,7 @@ class Invocation(Struct, frozen=True, kw_only=True):
     wait: bool = False
     """The answer ends with the run, and its exit status is that of the run."""
     follow: bool = False
-    """With `run` and `rerun`: show output as it comes; implies `wait`."""
+    """With `run`, `rerun` and `wait`: show output as it comes; implies `wait`."""
     log: LogOptions = LogOptions()
     words: Words
 
@@ -70,7 +70,7 @@ def parse(argv: list[str], *, now_us: int, zone: tzinfo, files: Mapping[str, byt
     """The invocation of `argv`; times without a zone are in `zone`. Raises UsageError with one line."""
     words = split(argv)
     output = words.value("output") or "table"
-    follow = words.has("follow") and words.command in ("run", "rerun")
+    follow = words.has("follow") and words.command in ("run", "rerun", "wait")
     log = LogOptions(
         raw=words.has("raw"),
         as_json=output == "json",
@@ -83,7 +83,7 @@ def parse(argv: list[str], *, now_us: int, zone: tzinfo, files: Mapping[str, byt
         command=words.command,
         request=_request(words, now_us, zone, files or {}),
         output=output,
-        wait=words.has("wait") or follow,
+        wait=words.has("wait") or follow or words.command == "wait",
         follow=follow,
         log=log,
         words=words,
@@ -154,6 +154,8 @@ def _option(spec: CommandSpec, options: dict[str, Option], word: str) -> tuple[O
 def _check_value(option: Option, word: str, text: str | None) -> None:
     if text is None:
         raise UsageError(f"{word} needs a value: {word} {option.value}")
+    if not text and option.key in ("root", "socket"):
+        raise UsageError(f"--{option.key} names nothing; write --{option.key} {option.value}, or leave it out")
     if option.choices and text not in option.choices:
         known = nearest(text, option.choices)
         raise UsageError(f'{option.names[-1]}: "{text}" is none of {", ".join(option.choices)}{known}')
@@ -207,10 +209,13 @@ def _request(words: Words, now_us: int, zone: tzinfo, files: Mapping[str, bytes]
                 limit=_count(words, "limit") or 20,
             )
         case "cancel":
-            return protocol.CancelRun(run=_run(words.arguments[0]))
+            run, workflow = _run_and_workflow(words.arguments[0])
+            return protocol.CancelRun(run=run, workflow=workflow)
         case "rerun":
+            run, workflow = _run_and_workflow(words.arguments[0])
             return protocol.RerunRun(
-                run=_run(words.arguments[0]),
+                run=run,
+                workflow=workflow,
                 failed_only=words.has("failed"),
                 from_task=_optional_name(words.value("from"), "task"),
                 latest=words.has("latest"),
@@ -228,6 +233,9 @@ def _request(words: Words, now_us: int, zone: tzinfo, files: Mapping[str, bytes]
 
 def _more_requests(words: Words, now_us: int, zone: tzinfo) -> protocol.Request | None:
     match words.command:
+        case "wait":
+            run, workflow = _run_and_workflow(words.arguments[0])
+            return protocol.WatchRun(run=run, workflow=workflow)
         case "next":
             return _next(words)
         case "slots":
@@ -237,9 +245,9 @@ def _more_requests(words: Words, now_us: int, zone: tzinfo) -> protocol.Request 
                 limit=_count(words, "limit"),
             )
         case "events":
-            run = words.value("run")
+            of = words.value("run")
             return protocol.ListEvents(
-                run=None if run is None else _run(run),
+                run=None if of is None else _run(of),
                 limit=_count(words, "limit") or 50,
                 follow=words.has("follow"),
             )
@@ -311,6 +319,11 @@ def _run_or_workflow(text: str) -> str:
     if not is_name(text):
         raise UsageError(f'"{text}" is neither a run (a number) nor the name of a workflow')
     return text
+
+
+def _run_and_workflow(text: str) -> tuple[int, str]:
+    """A run's number, or 0 and the name of a workflow."""
+    return (int(text), "") if _is_run(text) else (0, _run_or_workflow(text))
 
 
 def _params(pairs: tuple[str, ...]) -> dict[str, str]:

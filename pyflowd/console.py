@@ -15,12 +15,13 @@ from pyflowd.clock import Clock
 from pyflowd.commandline import Invocation
 from pyflowd.control import Answer, Frame, Wait
 from pyflowd.errors import PyflowError, Unavailable, UsageError
-from pyflowd.handlers import EXIT_OF_RUN, Attached, Replies
+from pyflowd.handlers import EXIT_OF_RUN, Attached, Replies, Spoken
 from pyflowd.layout import Style, zone_of
 from pyflowd.model import RunState
 from pyflowd.peer import Peer
 from pyflowd.protocol import (
     VERSION,
+    Again,
     Command,
     Done,
     Finish,
@@ -65,7 +66,7 @@ class Console:
                 raise
             return iter(_failed(error))
         if invocation.wait:
-            replies = self._to_the_end(invocation, replies, peer)
+            return _shown(invocation, style, self._to_the_end(invocation, replies, peer))
         return _shown(invocation, style, replies)
 
     def _parse(self, command: Command, style: Style) -> Invocation:
@@ -79,13 +80,16 @@ class Console:
             raise UsageError(f'"{invocation.command}" is the client\'s own command')
         return invocation
 
-    def _to_the_end(self, invocation: Invocation, replies: Replies, peer: Peer) -> Replies:
-        """A run was recorded: go on with its output, its progress, and at last its tasks."""
+    def _to_the_end(self, invocation: Invocation, replies: Replies, peer: Peer) -> Iterator[Spoken | Again]:
+        """A run was recorded, or named: go on with its output, its progress, and at last its tasks."""
         run = 0
         for reply in replies:
-            yield reply
             if isinstance(reply, RunView):
                 run = reply.run
+                yield Again(_again(run, invocation))
+                yield reply
+                break
+            yield reply
         if invocation.follow:
             yield from self._handle(GetLogs(of=str(run), follow=True), peer)
         view: RunView | None = None
@@ -94,12 +98,18 @@ class Console:
                 view = reply
             if not isinstance(reply, Done):
                 yield reply
+        yield Again([])  # half a JSON value and then a whole one would be none
         yield from self._handle(GetRun(of=str(run)), peer)
         assert view is not None
         yield Done(exit_status=EXIT_OF_RUN[RunState(view.state)])
 
 
-def _shown(invocation: Invocation, style: Style, replies: Replies) -> Answer:
+def _again(run: int, invocation: Invocation) -> list[str]:
+    """The command line that goes on waiting for `run`, shown in the same way."""
+    return ["wait", str(run), "-o", invocation.output, *(["--follow"] if invocation.follow else [])]
+
+
+def _shown(invocation: Invocation, style: Style, replies: Iterator[Spoken | Again]) -> Answer:
     """Replies as frames for the thin client; what fails on the way ends the answer with its line."""
     renderer = render.renderer(invocation, style)
     exit_status = 0
@@ -110,7 +120,7 @@ def _shown(invocation: Invocation, style: Style, replies: Replies) -> Answer:
                     yield reply
                 case Attached():
                     yield Frame(frame(_with_options(reply.reply, invocation)), reply.descriptors)
-                case LogClose():
+                case LogClose() | Again():
                     yield Frame(frame(reply))
                 case Done():
                     exit_status = reply.exit_status

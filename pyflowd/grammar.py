@@ -24,7 +24,8 @@ class Option(Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] = ()
     repeat: bool = False
     kind: str = ""
-    """What completion offers for the value: `workflow`, `run`, `task`, `file`."""
+    """What completion offers for the value: `workflow`, `paused` (a workflow), `run`, `live-run`, `task`, `param`,
+    `file`."""
 
     @property
     def key(self) -> str:
@@ -73,7 +74,6 @@ GLOBAL_OPTIONS = (
     Option(names=("-h", "--help"), help="help about the command"),
 )
 _RUN_OR_WORKFLOW = Argument(name="RUN|WORKFLOW", kind="run|workflow")
-_RUN = Argument(name="RUN", kind="run")
 _WORKFLOW = Argument(name="WORKFLOW", kind="workflow")
 _ANY_WORKFLOW = Argument(name="WORKFLOW", kind="workflow", required=False)
 _WAIT = Option(names=("--wait",), help="wait for the end; the run's outcome is the exit status")
@@ -99,7 +99,9 @@ COMMANDS = (
         summary="record a run of a workflow, or of a file",
         arguments=(Argument(name="WORKFLOW|FILE", kind="workflow|file"),),
         options=(
-            Option(names=("-p", "--param"), value="NAME=VALUE", help="a param of the workflow", repeat=True),
+            Option(
+                names=("-p", "--param"), value="NAME=VALUE", help="a param of the workflow", repeat=True, kind="param"
+            ),
             Option(names=("--key",), value="KEY", help="the same key again gives the first run, not a second"),
             _WAIT,
             _FOLLOW_RUN,
@@ -137,13 +139,14 @@ COMMANDS = (
     CommandSpec(
         name="cancel",
         summary="stop a run; a second time kills at once",
-        arguments=(_RUN,),
+        arguments=(Argument(name="RUN|WORKFLOW", kind="live-run"),),
         example="pyflowctl cancel 42",
+        note="A workflow's name means its newest run that has not ended.",
     ),
     CommandSpec(
         name="rerun",
         summary="do a run again",
-        arguments=(_RUN,),
+        arguments=(_RUN_OR_WORKFLOW,),
         options=(
             Option(names=("--failed",), help="keep the tasks that succeeded"),
             Option(names=("--from",), value="TASK", help="only TASK and what comes after it", kind="task"),
@@ -153,6 +156,15 @@ COMMANDS = (
         ),
         exclusive=(("failed", "from"),),
         example="pyflowctl rerun 42 --failed --wait",
+        note="A workflow's name means its newest run.",
+    ),
+    CommandSpec(
+        name="wait",
+        summary="wait for the end of a run",
+        arguments=(_RUN_OR_WORKFLOW,),
+        options=(_FOLLOW_RUN,),
+        example="pyflowctl wait 42",
+        note="A workflow's name means its newest run. The run's outcome is the exit status.",
     ),
     CommandSpec(
         name="pause",
@@ -163,7 +175,7 @@ COMMANDS = (
     CommandSpec(
         name="resume",
         summary="switch the schedules of a workflow on again",
-        arguments=(_WORKFLOW,),
+        arguments=(Argument(name="WORKFLOW", kind="paused"),),
         example="pyflowctl resume nightly-backup",
         note="Slots that passed while it was paused are not made up for.",
     ),

@@ -174,7 +174,7 @@ class Handlers:
             failed_24h=ended.get(RunState.FAILED, 0),
             next=self._next_views(None, 3),
             problems=self.definitions.problems(),
-            warnings=self.health.warnings(),
+            warnings=[*self.health.warnings(), *self.workflows.warnings()],
         )
 
     def _health(self, _: GetHealth, __: Peer) -> Replies:
@@ -346,17 +346,28 @@ class Handlers:
         return live
 
     def _cancel(self, request: CancelRun, peer: Peer) -> Replies:
-        self.runs.cancel(self._live(request.run), peer.name)
-        return self._said(request.run)
+        live = self._live(request.run or self._newest_live(request.workflow))
+        self.runs.cancel(live, peer.name)
+        return self._said(live.meta.run)
+
+    def _newest_live(self, workflow: str) -> int:
+        live = self.runs.of_workflow.get(workflow)
+        if not live:
+            run = self._find_run(workflow)
+            raise Refused(f"no run of {workflow} is live; its newest, run {run}, is {self._bare_view(run).state}")
+        return live[-1].meta.run
+
+    def _named(self, request: RerunRun | WatchRun) -> int:
+        return request.run or self._find_run(request.workflow)
 
     def _rerun(self, request: RerunRun, peer: Peer) -> Replies:
-        old = self._bare_view(request.run)
+        old = self._bare_view(self._named(request))
         if old.state not in RUN_TERMINAL:
             raise Refused(f"run {old.run} is {old.state}; cancel it first, or wait for its end")
         entry = self.workflows.find(old.workflow) if request.latest else None
         digest = entry.digest if entry else old.digest
         definition = self._definition_of(digest)
-        kept = self._kept(request, definition)
+        kept = self._kept(msgspec.structs.replace(request, run=old.run), definition)
         values = parameters.bind(definition.params, old.params, from_text=False)
         live = self.workflows.start(
             old.workflow, digest, definition, values, trigger="rerun", by=peer.name, key=request.key,
@@ -381,12 +392,11 @@ class Handlers:
         return kept
 
     def _watch(self, request: WatchRun, _: Peer) -> Replies:
-        topics = frozenset({f"run/{request.run}"})
-        view = self._view(request.run)
+        view = self._view(self._named(request))
         yield view
         while view.state not in RUN_TERMINAL:
-            yield Wait(topics, PROGRESS_QUIET_US)
-            view = self._view(request.run)
+            yield Wait(frozenset({f"run/{view.run}"}), PROGRESS_QUIET_US)
+            view = self._view(view.run)
             yield view
         yield Done(exit_status=EXIT_OF_RUN[RunState(view.state)])
 

@@ -1,10 +1,10 @@
 """The control protocol: what travels on the Unix socket, its frames and its version. Shared by daemon and clients.
 
 A frame is a length (four bytes, big endian, at most `FRAME_MAX`) and one msgpack value. A client opens with `Command`
-(the thin client: the daemon parses, handles and renders; the answers are `Print`, `LogOpen`, `LogClose`, `Alive` and at
-last `Finish`) or with `Hello` (typed clients: then any number of requests, each answered by any number of replies and
-one `Done` or `Failure`). Who asks is told by the kernel, never by the message. Fields are only ever added, with a
-default; unknown fields are ignored.
+(the thin client: the daemon parses, handles and renders; the answers are `Print`, `LogOpen`, `LogClose`, `Alive`,
+`Again` and at last `Finish`) or with `Hello` (typed clients: then any number of requests, each answered by any number
+of replies and one `Done` or `Failure`). Who asks is told by the kernel, never by the message. Fields are only ever
+added, with a default; unknown fields are ignored.
 
 Times are wall-clock microseconds since the epoch (`_us`), sizes bytes. It knows nothing of sockets.
 """
@@ -122,13 +122,17 @@ class StartRun(Struct, frozen=True, kw_only=True, tag="start_run"):
 class CancelRun(Struct, frozen=True, kw_only=True, tag="cancel_run"):
     """Rules R3, R5; a second cancel kills at once -> RunView."""
 
-    run: Integer
+    run: Integer = 0
+    workflow: str = ""
+    """Where `run` is 0: the newest live run of this workflow."""
 
 
 class RerunRun(Struct, frozen=True, kw_only=True, tag="rerun_run"):
     """Do again -> RunView of the new run. Without `failed_only` and `from_task`, every task is done again."""
 
-    run: Integer
+    run: Integer = 0
+    workflow: str = ""
+    """Where `run` is 0: the newest run of this workflow."""
     failed_only: bool = False
     from_task: str | None = None
     latest: bool = False
@@ -156,7 +160,9 @@ class GetLogs(Struct, frozen=True, kw_only=True, tag="get_logs"):
 class WatchRun(Struct, frozen=True, kw_only=True, tag="watch_run"):
     """-> RunView now, at each change, and at its end; then Done."""
 
-    run: Integer
+    run: Integer = 0
+    workflow: str = ""
+    """Where `run` is 0: the newest run of this workflow."""
 
 
 class ListNext(Struct, frozen=True, kw_only=True, tag="list_next"):
@@ -250,6 +256,12 @@ class RunView(Struct, frozen=True, kw_only=True, tag="run"):
     """Task state to number of tasks; states with none are left out."""
     running: list[str] = field(default_factory=list)
     """Names of running tasks, a few of them, for a progress line."""
+    stopping: str = ""
+    """`cancel` or `timeout` while a live run is being stopped."""
+    waits_for: int | None = None
+    """Of a queued run: the oldest live run of its workflow, which is before it."""
+    notes: list[str] = field(default_factory=list)
+    """What whoever asked for the run should know, such as that a newer text of the workflow is refused."""
 
 
 class TaskView(Struct, frozen=True, kw_only=True):
@@ -273,6 +285,8 @@ class TaskView(Struct, frozen=True, kw_only=True):
     needs: list[str] = field(default_factory=list)
     attempts_max: int = 1
     """Tries that its `retry` allows."""
+    allowed: bool = False
+    """It may fail: its `continue_on_error` is on (rule S6)."""
 
 
 class TaskPage(Struct, frozen=True, kw_only=True, tag="tasks"):
@@ -299,10 +313,14 @@ class WorkflowView(Struct, frozen=True, kw_only=True):
     live_runs: int = 0
     tasks_total: int = 0
     problems: list[Problem] = field(default_factory=list)
+    disabled: bool = False
+    """It has schedules, and none of them is enabled."""
 
 
 class WorkflowPage(Struct, frozen=True, kw_only=True, tag="workflows"):
     workflows: list[WorkflowView]
+    notes: list[str] = field(default_factory=list)
+    """What of the workflows folder is ignored or held, and why."""
 
 
 class DefinitionView(Struct, frozen=True, kw_only=True, tag="definition"):
@@ -312,6 +330,8 @@ class DefinitionView(Struct, frozen=True, kw_only=True, tag="definition"):
     loaded_us: int
     text: bytes
     view: WorkflowView
+    params: list[str] = field(default_factory=list)
+    """Names of its params."""
 
 
 class GraphView(Struct, frozen=True, kw_only=True, tag="graph"):
@@ -329,6 +349,8 @@ class PlanView(Struct, frozen=True, kw_only=True, tag="plan"):
     commands: dict[str, str] = field(default_factory=dict)
     """Task to its shell text or its argv, quoted."""
     warnings: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """As of RunView."""
 
 
 class NextView(Struct, frozen=True, kw_only=True):
@@ -340,6 +362,8 @@ class NextView(Struct, frozen=True, kw_only=True):
 
 class NextPage(Struct, frozen=True, kw_only=True, tag="next"):
     slots: list[NextView]
+    none: str = ""
+    """Why there are none: `paused`, `disabled`, or `unscheduled`; empty where all workflows were asked for."""
 
 
 class SlotView(Struct, frozen=True, kw_only=True):
@@ -462,6 +486,13 @@ class Print(Struct, frozen=True, array_like=True, tag="print"):
 
     stream: int
     text: bytes
+
+
+class Again(Struct, frozen=True, array_like=True, tag="again"):
+    """What to ask for, instead of what was asked, if the daemon goes away before Finish: something that waits for a run
+    goes on over a restart. Empty: what comes from here on cannot be had a second time."""
+
+    argv: list[str]
 
 
 class Finish(Struct, frozen=True, array_like=True, tag="finish"):

@@ -46,10 +46,11 @@ class Renderer(Protocol):
 def renderer(invocation: Invocation, style: Style) -> Renderer:
     """The renderer of one invocation's answer."""
     as_json = invocation.output == "json"
+    if invocation.wait:
+        recorded = invocation.command != "wait"
+        return JsonRun(style) if as_json else WaitedRun(style, follow=invocation.follow, recorded=recorded)
     if invocation.command in ("run", "rerun") and not invocation.words.has("dry-run"):
-        if as_json:
-            return JsonRun(style) if invocation.wait else JsonValues(style)
-        return WaitedRun(style, follow=invocation.follow) if invocation.wait else Text(style, recorded=True)
+        return JsonValues(style) if as_json else Text(style, recorded=True)
     if as_json:
         return _json_renderer(invocation.command, style)
     if invocation.command in ("pause", "resume"):
@@ -201,8 +202,10 @@ class WaitedRun:
     On a terminal one line shows how far it is (not while output is followed); the end is a summary.
     """
 
-    def __init__(self, style: Style, *, follow: bool) -> None:
+    def __init__(self, style: Style, *, follow: bool, recorded: bool) -> None:
         self._style = style
+        self._recorded = recorded
+        """Whether the run has just been recorded, which is said first."""
         self._shows_progress = style.terminal and not follow
         self._run: RunView | None = None
         self._failed: list[TaskView] = []
@@ -212,8 +215,8 @@ class WaitedRun:
             case RunView():
                 first = self._run is None
                 self._run = reply
-                if first:
-                    yield page(render_runs.recorded(reply, self._style)[:1])
+                if first and self._recorded:
+                    yield page(render_runs.recorded(reply, self._style)[:-1])
                 if self._shows_progress:
                     yield render_runs.progress(reply, self._style)
             case TaskPage():

@@ -263,7 +263,8 @@ def progress(view: RunView, style: Style) -> bytes:
 
 def recorded(view: RunView, style: Style) -> list[str]:
     """The acknowledgement: what is durable now, no more (rule I7)."""
-    return [f"recorded as run {view.run} of {view.workflow}", hint(f"pyflowctl status {view.run}", style)]
+    notes = [f"  {glyph('warning', style)} {clean(note)}" for note in view.notes]
+    return [f"recorded as run {view.run} of {view.workflow}", *notes, hint(f"pyflowctl status {view.run}", style)]
 
 
 def summary(view: RunView, failed: Sequence[TaskView], style: Style) -> list[str]:

@@ -15,7 +15,7 @@ import msgspec
 
 from pyflowd import overlap, schedule
 from pyflowd import params as parameters
-from pyflowd.clock import Clock
+from pyflowd.clock import US, Clock, from_us
 from pyflowd.errors import NotFound, Refused, nearest
 from pyflowd.events import (
     DefinitionLoaded,
@@ -46,6 +46,8 @@ from pyflowd.store.store import Store
 from pyflowd.zones import Zone
 
 KEPT_COMPILED = 64
+SLOTS_KEPT_US = 90 * 86_400 * US
+"""Of a longer down time, or a clock that was decades off, only the newest slots are written."""
 MISSED_PER_TURN = 500
 """Slots of a down time that are written in one turn, so that a long one delays nothing."""
 
@@ -107,6 +109,8 @@ class Workflows:
         """Also of workflows whose file is gone for the moment: a pause outlives a re-installation."""
         self.topics: set[str] = set()
         """What changed in this turn, for those who watch."""
+        self._ahead: dict[str, int] = {}
+        """Workflows whose slots are recorded up to a time that has not come: the clock was ahead once."""
         self._missed: deque[tuple[str, Schedule, Iterator[int]]] = deque()
         self._recent: OrderedDict[str, Workflow] = OrderedDict()
 
@@ -131,6 +135,16 @@ class Workflows:
 
     def decode(self, compiled: bytes) -> Workflow:
         return _workflow.decode(compiled)
+
+    def warnings(self) -> list[str]:
+        """What of the schedules an administrator would not expect."""
+        now_us = self.clock.wall_us()
+        return [
+            f"{name}: nothing fires before {from_us(until_us):%Y-%m-%d %H:%M} UTC: the clock was ahead once, and the slots "
+            "up to then are in the ledger"
+            for name, until_us in sorted(self._ahead.items())
+            if until_us > now_us
+        ]
 
     def upcoming(self, workflow: str | None, limit: int) -> list[NextView]:
         coming = self.timetable.upcoming(self.clock.wall_us(), limit, workflow, self._paused)
@@ -180,7 +194,9 @@ class Workflows:
             known = cursors.get(name, {})
             resumed: dict[str, int] = {}
             for trigger in entry.head.triggers:
-                since_us = known.get(trigger.name, now_us)
+                since_us = max(known.get(trigger.name, now_us), now_us - SLOTS_KEPT_US)
+                if since_us > now_us + schedule.STEP_US:
+                    self._ahead[name] = since_us
                 self._missed.append((name, trigger, self.timetable.missed(name, trigger, since_us, now_us)))
                 waits_us = schedule.jitter_us(self.host_id, name, trigger.name, trigger.jitter_s)
                 resumed[trigger.name] = max(since_us, now_us - waits_us)

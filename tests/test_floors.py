@@ -1,5 +1,5 @@
-"""The map of the house: a module imports only from floors below its own; the keeper imports
-nothing but the standard library. To add a module, give it its floor here. A module for which there is none wants to be split.
+"""The map of the house: a module imports only from floors below its own; the keeper imports nothing but the standard
+library. To add a module, give it its floor here. A module for which there is none wants to be split.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 FLOORS: list[tuple[str, str]] = [
     ("words", "clock crashpoints errors filenames graph journal model paths pattern systemd timers units version"),
-    ("formats", "cron document events grammar layout loader_frames outcomes overlap protocol rerun retry tasklogs zones "
-                "store.statements"),
-    ("readers", "document_json document_yaml commandline fields peer schedule settling "
-                "render_json render_runs"),
-    ("parts", "catalog engine keeperlink control definition_task loader params "
-              "render_graph render_host settings watcher"),
-    ("rules", "definition_params definition_triggers launch render store.batch"),
+    (
+        "formats",
+        "cron document events grammar layout loader_frames outcomes overlap protocol rerun retry tasklogs zones",
+    ),
+    ("readers", "commandline document_json document_yaml fields peer render_json render_runs schedule settling"),
+    (
+        "parts",
+        "catalog control definition_task engine keeperlink loader params render_graph render_host settings watcher",
+    ),
+    ("rules", "definition_params definition_triggers launch render store.batch store.statements"),
     ("record", "definition store.store"),
     ("runs", "health lint runs views"),
     ("workflows", "loader_child recovery sampler workflows"),
@@ -31,7 +34,7 @@ FLOORS: list[tuple[str, str]] = [
     ("console", "console"),
     ("daemon", "daemon"),
     ("command", "cli"),
-]  # fmt: skip
+]
 """From the ground up; names are below `pyflowd`."""
 
 KEEPER: list[str] = [

@@ -38,6 +38,34 @@ def now_us() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
 
 
+class OwnPeak:
+    """What the keeper's own memory hides of its tasks'. The kernel counts in `ru_maxrss` what a process was before its
+    exec too, which is the keeper: a value that is no more than that says nothing of the task.
+    """
+
+    __slots__ = ("_asked", "_kib")
+
+    def __init__(self) -> None:
+        self._kib = 0
+        self._asked = 0
+
+    def of_task_bytes(self, max_rss_kib: int) -> int:
+        """The task's peak, or 0: not known. The keeper grows slowly: it looks at itself now and then."""
+        if self._asked % 256 == 0:
+            self._kib = _own_peak_kib()
+        self._asked += 1
+        return max_rss_kib * 1024 if max_rss_kib > self._kib else 0
+
+
+def _own_peak_kib() -> int:
+    """VmHWM of /proc/self/status; our own `ru_maxrss` would be that of whoever started us."""
+    with open("/proc/self/status", "rb") as status:
+        for line in status:
+            if line.startswith(b"VmHWM:"):
+                return int(line.split()[1])
+    return 0
+
+
 class Attempts:
     def __init__(self, journal: Journal, tags: Tags, logger: LoggerLink, soft_files: int) -> None:
         self.epoll = select.epoll()
@@ -64,6 +92,7 @@ class Attempts:
         self._just_ended: list[Attempt] = []
         self._timers: list[tuple[int, int, Attempt]] = []
         self._timer_count = 0
+        self._own_peak = OwnPeak()
         self._stdin = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
     # ---- Starting ----
@@ -198,11 +227,8 @@ class Attempts:
     def _main_ended(self, attempt: Attempt, status: int, usage: resource.struct_rusage) -> None:
         attempt.status = status
         attempt.ended_us = attempt.started_us + now_us() - attempt.began_us
-        # The kernel counts what the process was before its exec too, which is the keeper: a value that is no more than
-        # the keeper's own says nothing of the task, and is not told (0).
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        peak = usage.ru_maxrss * 1024 if usage.ru_maxrss > own else 0
-        attempt.cpu = (int(usage.ru_utime * 1e6), int(usage.ru_stime * 1e6), peak)
+        peak_bytes = self._own_peak.of_task_bytes(usage.ru_maxrss)
+        attempt.cpu = (int(usage.ru_utime * 1e6), int(usage.ru_stime * 1e6), peak_bytes)
         crashpoint("reaped")
         if attempt.failure_fd >= 0:
             self.on_failure_pipe(attempt.failure_fd)

@@ -18,6 +18,7 @@ import psutil
 from pyflowctl.client import Client, connect
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
+PYFLOWD = "import sys; from pyflowd.cli import main; sys.exit(main())"
 ENDED = ("succeeded", "failed", "cancelled")
 
 
@@ -57,7 +58,7 @@ class Instance:
         env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "error", **environment}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "import sys; from pyflowd.cli import main; sys.exit(main())", "--root", self.root],
+                [sys.executable, "-c", PYFLOWD, "--root", self.root],
                 env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/",
             )  # fmt: skip
         if wait:

@@ -314,12 +314,12 @@ def test_who_ignores_a_stop_is_killed_after_the_grace(host: KeeperHost) -> None:
     assert (end.signal, end.stop) == (signal.SIGKILL, Stop.REQUEST)
 
 
-def test_a_second_stop_kills_at_once(host: KeeperHost) -> None:
+def test_a_stop_without_a_grace_kills_at_once_also_within_the_grace_of_another(host: KeeperHost) -> None:
     host.begin()
     host.start("a", sh="trap '' TERM; echo ready; while :; do sleep 0.01; done")
     host.wait_in_log("a", "ready")
     host.link.stop("a", 3600)
-    host.link.stop("a", 3600)
+    host.link.stop("a", 0)
     host.link.flush()
     end = host.wait_end("a")
     assert isinstance(end, Exit)

@@ -254,6 +254,26 @@ def test_a_clock_set_back_over_a_restart_fires_nothing_twice(host: Host) -> None
     assert host.fates() == [(f"10 {hour}:00", "fired") for hour in (13, 14, 15, 16)]
 
 
+def test_a_clock_that_was_years_ahead_is_told_as_the_reason_why_nothing_fires(host: Host) -> None:
+    host.install(HOURLY)
+    host.advance(HOUR)
+    host.clock.set_wall(to_us(NOON.replace(year=2036)))
+    host.restart()
+    host.advance(HOUR)
+    host.clock.set_wall(to_us(NOON))
+    assert host.workflows.warnings() == []
+    host.restart()
+    (warning,) = host.workflows.warnings()
+    assert warning.startswith("w: nothing fires before 2036-03-10 13:00 UTC")
+
+
+def test_of_a_down_time_of_years_only_the_newest_slots_are_written(host: Host) -> None:
+    host.install(HOURLY)
+    host.tick()
+    host.restart(down_s=5 * 365 * 24 * HOUR)
+    assert len(host.rows()) == 90 * 24
+
+
 def test_a_file_that_comes_back_after_the_clock_was_set_back_fires_nothing_twice(host: Host) -> None:
     """A slot that would be recorded a second time ended the daemon, and each of its restarts."""
     host.install(HOURLY)

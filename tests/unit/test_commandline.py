@@ -30,6 +30,7 @@ from pyflowd.protocol import (
     RerunRun,
     ShowWorkflow,
     StartRun,
+    WatchRun,
 )
 from tests.unit.views import NOW_US, at_us
 
@@ -68,7 +69,11 @@ def refusal(line: str) -> str:
             ListRuns(workflow="deploy", state="failed", since_us=NOW_US - 7_200_000_000, limit=5),
         ),
         ("cancel 42", CancelRun(run=42)),
+        ("cancel deploy", CancelRun(workflow="deploy")),
         ("rerun 42", RerunRun(run=42)),
+        ("rerun deploy --failed", RerunRun(workflow="deploy", failed_only=True)),
+        ("wait 42", WatchRun(run=42)),
+        ("wait deploy --follow", WatchRun(workflow="deploy")),
         ("rerun 42 --failed --latest", RerunRun(run=42, failed_only=True, latest=True)),
         ("rerun 42 --from ship", RerunRun(run=42, from_task="ship")),
         ("pause deploy", PauseWorkflow(workflow="deploy")),
@@ -143,7 +148,7 @@ def test_the_options_of_logs_reach_the_client() -> None:
         ("explain 42", '"explain" is not in this version yet; `pyflowctl help` names what is'),
         ("run", "run needs WORKFLOW|FILE; usage: "),
         ("cancel 1 2", 'cancel: "2" is too much; usage: pyflowctl cancel RUN'),
-        ("cancel deploy", '"deploy" is not a run; runs are numbers, as `pyflowctl history` shows them'),
+        ("events --run deploy", '"deploy" is not a run; runs are numbers, as `pyflowctl history` shows them'),
         ("cancel 0", '"0" is not a run'),
         ("cancel 99999999999999999999", '"99999999999999999999" is not a run'),
         ("cancel ٤٢", '"٤٢" is not a run'),

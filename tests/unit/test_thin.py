@@ -15,7 +15,7 @@ import pytest
 from pyflowctl import thin
 from pyflowd import paths
 from pyflowd.grammar import COMMANDS, GLOBAL_OPTIONS
-from pyflowd.protocol import Alive, Finish, Print, frame
+from pyflowd.protocol import Again, Alive, Finish, Print, frame
 from tests.unit.fakedaemon import DEADLINE_S, FakeDaemon, sends
 
 REPO = Path(__file__).resolve().parent.parent.parent
@@ -307,6 +307,69 @@ def test_an_interrupt_while_a_run_is_waited_for_says_that_it_goes_on(tmp_path: P
         _, error = client.communicate(timeout=DEADLINE_S)
     assert client.returncode == 130
     assert error == b"pyflowctl: interrupted; a recorded run goes on without this client: see pyflowctl status\n"
+
+
+# ---- Over a restart of the daemon -----------------------------------------------------------------------------------
+
+
+def test_a_wait_goes_on_with_the_daemon_that_comes_back(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    argv = ["wait", "42", "-o", "json"]
+    answers = iter([sends(frame(Again(argv))), sends(frame(Print(1, b"{}\n")), frame(Finish(1)))])
+    with FakeDaemon(socket_of(tmp_path), lambda connection: next(answers)(connection)) as daemon:
+        assert thin.main(["run", "deploy", "--wait", "-o", "json"]) == 1
+    assert [command.argv for command in daemon.commands] == [["run", "deploy", "--wait", "-o", "json"], argv]
+    assert capfd.readouterr() == ("{}\n", "")
+
+
+def test_a_daemon_that_does_not_come_back_is_told_with_the_command_to_look(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    posix.environ[b"PYFLOW_TIMEOUT"] = b"0.3"
+
+    def goes_away(connection: socket.socket) -> None:
+        connection.sendall(frame(Again(["wait", "42"])))
+        socket_of(tmp_path).unlink()
+
+    daemon = FakeDaemon(socket_of(tmp_path), goes_away)
+    daemon.start()
+    assert thin.main(["run", "deploy", "--wait"]) == 4
+    assert capfd.readouterr().err == (
+        "pyflowctl: the daemon went away and has not come back within 0.3 s; the run goes on, see: pyflowctl wait 42\n"
+    )
+
+
+def test_an_answer_that_cannot_be_had_twice_is_not_asked_for_twice(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with FakeDaemon(socket_of(tmp_path), sends(frame(Again(["wait", "42"])), frame(Again([])))) as daemon:
+        assert thin.main(["run", "deploy", "--wait"]) == 4
+    assert len(daemon.commands) == 1
+    assert capfd.readouterr().err.endswith("; the run goes on, see: pyflowctl wait 42\n")
+
+
+def test_an_interrupt_names_the_run_that_goes_on(tmp_path: Path) -> None:
+    def waits(connection: socket.socket) -> None:
+        connection.sendall(frame(Again(["wait", "42"])) + frame(Print(1, b"x")))
+        daemon.over.wait(DEADLINE_S)
+
+    daemon = FakeDaemon(socket_of(tmp_path), waits)
+    with daemon:
+        client = start_client(tmp_path, "run", "deploy", "--wait", stdout=subprocess.PIPE)
+        assert client.stdout is not None
+        client.stdout.read(1)
+        client.send_signal(signal.SIGINT)
+        _, error = client.communicate(timeout=DEADLINE_S)
+    assert client.returncode == 130
+    assert error == b"pyflowctl: interrupted; the run goes on without this client, see: pyflowctl wait 42\n"
+
+
+@pytest.mark.parametrize("option", ["--root", "--socket"])
+@pytest.mark.parametrize("command", ["status", "version"])
+def test_an_empty_place_is_not_the_daemon_of_this_host(
+    option: str, command: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert thin.main([option, "", command]) == 2
+    assert f"{option} names nothing" in capfd.readouterr().err
 
 
 def test_output_to_a_terminal_that_does_not_block_arrives_whole(tmp_path: Path) -> None:
