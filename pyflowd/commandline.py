@@ -323,7 +323,7 @@ def _run_or_workflow(text: str) -> str:
 
 def _run_and_workflow(text: str) -> tuple[int, str]:
     """A run's number, or 0 and the name of a workflow."""
-    return (int(text), "") if _is_run(text) else (0, _run_or_workflow(text))
+    return (_run(text), "") if text.isdecimal() else (0, _run_or_workflow(text))
 
 
 def _params(pairs: tuple[str, ...]) -> dict[str, str]:

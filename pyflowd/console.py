@@ -6,6 +6,7 @@ happen at once (they may change something); rendering happens as the answer is p
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -113,12 +114,14 @@ def _shown(invocation: Invocation, style: Style, replies: Iterator[Spoken | Agai
     """Replies as frames for the thin client; what fails on the way ends the answer with its line."""
     renderer = render.renderer(invocation, style)
     exit_status = 0
+    silent = invocation.command == "logs" and not (invocation.log.raw or invocation.log.as_json)
     try:
         for reply in replies:
             match reply:
                 case Wait():
                     yield reply
                 case Attached():
+                    silent = silent and not (reply.reply.live or os.fstat(reply.descriptors[0]).st_size)
                     yield Frame(frame(_with_options(reply.reply, invocation)), reply.descriptors)
                 case LogClose() | Again():
                     yield Frame(frame(reply))
@@ -127,6 +130,8 @@ def _shown(invocation: Invocation, style: Style, replies: Iterator[Spoken | Agai
                 case _:
                     yield from _printed(renderer.feed(reply))
         yield from _printed(renderer.end())
+        if silent:
+            yield Frame(frame(Print(2, b"no output\n")))  # standard output is what tasks said
     except PyflowError as error:
         if error.fatal:
             raise

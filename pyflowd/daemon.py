@@ -24,6 +24,7 @@ from pyflowd.health import Health
 from pyflowd.keeperlink import KeeperLink
 from pyflowd.loader import Loader
 from pyflowd.paths import Paths
+from pyflowd.protocol import Level
 from pyflowd.retention import Janitor, Retirement
 from pyflowd.runs import Runs
 from pyflowd.sampler import Sampler
@@ -65,8 +66,9 @@ class Daemon:
         self.janitor = Janitor(self.logs)
         self.retirement = Retirement(self.runs, self.workflows, self.logs, self.janitor, self.settings.retention)
         handlers = Handlers(
-            self.store, self.runs, self.workflows, self.definitions, self.logs, self.sampler, self.health
-        )
+            self.store, self.runs, self.workflows, self.definitions, self.logs, self.sampler, self.health,
+            {Level.READ: self.settings.group_read, Level.OPERATE: self.settings.group_operate},
+        )  # fmt: skip
         console = Console(handlers.handle, clock, zone.name)
         known = peer.roles(os.geteuid(), self.settings.group_operate, self.settings.group_read)
         self.control = Control(

@@ -14,6 +14,7 @@ from itertools import count
 import msgspec
 
 from pyflowd.catalog import Catalog, Change, Installed, Noted, Reload, Removed, Row
+from pyflowd.clock import from_us
 from pyflowd.filenames import split_name
 from pyflowd.loader import Loader
 from pyflowd.loader_frames import Loaded, Rejected, Result, Signature
@@ -120,6 +121,27 @@ class Definitions:
         if isinstance(self._last, FolderGone) or self.held:
             found.append(Problem(file="the folder", code="held", message=self.held))
         return [problem for problem in found if problem.severity is Severity.ERROR]
+
+    @property
+    def refused(self) -> bool:
+        """Whether the newest text of some file is refused."""
+        return any(problem.severity is Severity.ERROR for row in self.catalog.rows for problem in row.problems)
+
+    def notes(self) -> list[str]:
+        """What of the folder is ignored or held, and why."""
+        ignored = self._last.problems if isinstance(self._last, Scan) else ()
+        return [*(f"ignored: {problem}" for problem in ignored), *([f"held: {self.held}"] if self.held else [])]
+
+    def stale_note(self, name: str) -> list[str]:
+        """What whoever starts a run should know where the newest text of the workflow is not in force (rule D2)."""
+        row = self.catalog.holder(name)
+        if row is None or not row.stale:
+            return []
+        problem = next(problem for problem in row.problems if problem.severity is Severity.ERROR)
+        place = f"line {problem.line}: " if problem.line else ""
+        since = from_us(self.workflows.find(name).loaded_us).astimezone(self.workflows.zone.info)
+        refused = f"the newest text of {row.file} is refused ({place}{problem.message})"
+        return [f"{refused}; this run has the text in force since {since:%Y-%m-%d %H:%M:%S %Z}"]
 
     def view(self, name: str, last: RunView | None) -> WorkflowView:
         """One workflow in force; raises NotFound."""

@@ -6,7 +6,7 @@ pulled after the turn's commit. So a reply promises only what has already happen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -76,6 +76,8 @@ from pyflowd.workflows import Workflows
 DAY_US = 86_400 * US
 PAGE = 200
 FAILED_SHOWN = 10
+PROBLEMS_SHOWN = 10
+"""By `doctor`; `list` and `status` show all."""
 RUN_MAX = (1 << 63) - 1
 """Greatest integer of SQLite."""
 NEXT_MAX = 10_000
@@ -97,6 +99,13 @@ Replies = Iterator[Spoken]
 EXIT_OF_RUN = {RunState.SUCCEEDED: 0, RunState.FAILED: 1, RunState.CANCELLED: 7}
 
 
+class _Found(NamedTuple):
+    """What there is to say of a definition that is to be run."""
+
+    warnings: Sequence[Problem] = ()
+    notes: Sequence[str] = ()
+
+
 class Handlers:
     """Answers requests. `handle` is given to the control socket, to the console, later to the web."""
 
@@ -109,7 +118,9 @@ class Handlers:
         logs: TaskLogs,
         sampler: Sampler,
         health: Health,
+        groups: Mapping[Level, str],
     ) -> None:
+        """`groups`: whose members have a level."""
         self.store = store
         self.runs = runs
         self.workflows = workflows
@@ -117,6 +128,7 @@ class Handlers:
         self.logs = logs
         self.sampler = sampler
         self.health = health
+        self.groups = groups
         self.clock = runs.clock
         self._table: dict[type, Callable[[Any, Peer], Replies]] = {
             GetHost: self._host,
@@ -145,12 +157,16 @@ class Handlers:
         if isinstance(request, StartRun) and request.data:
             needed = Level.ADMIN
         if peer.level < needed:
-            raise Forbidden(
-                f"{peer.name} may not do this ({needed.name.lower()} is needed); ask the administrator for the group"
-            )
+            raise Forbidden(f"{peer.name} may not do this; {self._remedy(needed)}")
         if needed > Level.READ:
             self.health.check_writable()
         return self._table[type(request)](request, peer)
+
+    def _remedy(self, needed: Level) -> str:
+        group = self.groups.get(needed)
+        if group is None:
+            return "only root and the account that pyflowd runs as may"
+        return f"ask the administrator to make you a member of the group {group}"
 
     # ---- The host
 
@@ -178,7 +194,15 @@ class Handlers:
         )
 
     def _health(self, _: GetHealth, __: Peer) -> Replies:
-        yield HealthView(checks=self.health.checks())
+        problems = self.definitions.problems()
+        found = [("warning", "definitions", str(problem)) for problem in problems[:PROBLEMS_SHOWN]]
+        if len(problems) > PROBLEMS_SHOWN:
+            found.append(("warning", "definitions", f"and {len(problems) - PROBLEMS_SHOWN} more; see: pyflowctl list"))
+        if not problems:
+            found.append(
+                ("ok", "definitions", f"{len(self.workflows.entries)} in force, no file is refused or ignored")
+            )
+        yield HealthView(checks=[*self.health.checks(), *found])
 
     def _version(self, _: GetVersion, __: Peer) -> Replies:
         yield VersionView(version=VERSION, pid=self.health.pid)
@@ -187,10 +211,19 @@ class Handlers:
 
     def _view(self, run: int) -> RunView:
         """A run with its counts; raises NotFound."""
-        view = self._bare_view(run)
+        view = self._with_live(self._bare_view(run))
         live = self.runs.live.get(run)
         running = [task.name for task in live.by_index if task.state is TaskState.RUNNING] if live else []
         return views.counted(view, self.store, running[: views.RUNNING_SHOWN])
+
+    def _with_live(self, view: RunView) -> RunView:
+        """With what the store does not know: whether it is being stopped, and which run it waits for."""
+        live = self.runs.live.get(view.run)
+        if live is None:
+            return view
+        first = self.runs.of_workflow[view.workflow][0].meta.run
+        waits_for = first if view.state == RunState.QUEUED and first != view.run else None
+        return msgspec.structs.replace(view, stopping=live.run.stopping.value, waits_for=waits_for)
 
     def _bare_view(self, run: int) -> RunView:
         try:
@@ -251,8 +284,10 @@ class Handlers:
         """A page is read as it is pulled, whole: an open cursor would hold the reader to an old state for all."""
         before, left = RUN_MAX, limit
         while left > 0 and (rows := list(self.store.rows(name, *of, before, since_us, min(left, PAGE)))):
-            yield RunPage(runs=[views.run_view(row) for row in rows])
+            yield RunPage(runs=[self._with_live(views.run_view(row)) for row in rows])
             before, left = rows[-1][0], left - len(rows)
+        if left == limit:
+            yield RunPage(runs=[])
 
     def _start(self, request: StartRun, peer: Peer) -> Replies:
         if request.data:
@@ -266,14 +301,13 @@ class Handlers:
 
     def _start_installed(self, request: StartRun, peer: Peer) -> Replies:
         entry = self.workflows.find(request.workflow)
-        return self._begin(request, peer, entry.digest, entry.definition, [])
+        notes = self.definitions.stale_note(entry.name)
+        return self._begin(request, peer, entry.digest, entry.definition, _Found(notes=notes))
 
-    def _begin(
-        self, request: StartRun, peer: Peer, digest: str, definition: Workflow, warnings: list[Problem]
-    ) -> Replies:
+    def _begin(self, request: StartRun, peer: Peer, digest: str, definition: Workflow, found: _Found) -> Replies:
         values = parameters.bind(definition.params, request.params, from_text=request.params_are_text)
         if request.dry_run:
-            return iter([_plan(definition, values, warnings)])
+            return iter([_plan(definition, values, found)])
         if len(request.key) > KEY_MAX:
             raise Refused(f"the key has {len(request.key)} characters; {KEY_MAX} are taken: send a hash of it")
         known = self.runs.with_key(definition.name, request.key)
@@ -284,7 +318,7 @@ class Handlers:
         live = self.workflows.start(
             definition.name, digest, definition, values, trigger="manual", by=peer.name, key=request.key
         )
-        return self._said(live.meta.run)
+        return self._said(live.meta.run, found.notes)
 
     def _start_text(self, request: StartRun, peer: Peer) -> Replies:
         """A text must be read by the child first."""
@@ -326,7 +360,8 @@ class Handlers:
         if isinstance(result, Rejected):
             raise Refused("\n".join(map(str, result.problems)))
         definition = self.workflows.decode(result.compiled)
-        replies = self._begin(request, peer, result.digest, definition, list(result.problems))
+        found = _Found(warnings=result.problems)
+        replies = self._begin(request, peer, result.digest, definition, found)
         if not request.dry_run:
             self.runs.batch.add("definition", result.digest, result.text, result.compiled, self.clock.wall_us())
         return replies
@@ -335,8 +370,8 @@ class Handlers:
         live = self.runs.live.get(run)
         return dict(live.meta.params) if live else self._bare_view(run).params
 
-    def _said(self, run: int) -> Replies:
-        yield self._view(run)
+    def _said(self, run: int, notes: Sequence[str] = ()) -> Replies:
+        yield msgspec.structs.replace(self._view(run), notes=list(notes))
 
     def _live(self, run: int) -> LiveRun:
         live = self.runs.live.get(run)
@@ -373,7 +408,7 @@ class Handlers:
             old.workflow, digest, definition, values, trigger="rerun", by=peer.name, key=request.key,
             rerun_of=old.run, kept=kept,
         )  # fmt: skip
-        return self._said(live.meta.run)
+        return self._said(live.meta.run, self.definitions.stale_note(old.workflow) if request.latest else ())
 
     def _kept(self, request: RerunRun, definition: Workflow) -> dict[str, TaskState]:
         """What the new run takes over from the old one."""
@@ -445,6 +480,9 @@ class Handlers:
         found = self.definitions.views(last)
         for at in range(0, len(found), PAGE):
             yield WorkflowPage(workflows=found[at : at + PAGE])
+        # On a page of their own: one that is too long for a frame is cut in two, and would tell them twice.
+        if not found or self.definitions.notes():
+            yield WorkflowPage(workflows=[], notes=self.definitions.notes())
 
     def _show(self, request: ShowWorkflow, _: Peer) -> Replies:
         entry = self.workflows.find(request.workflow)
@@ -456,6 +494,7 @@ class Handlers:
             loaded_us=entry.loaded_us,
             text=text,
             view=self.definitions.view(entry.name, None),
+            params=[param.name for param in entry.definition.params],
         )
 
     def _pause(self, request: PauseWorkflow, peer: Peer) -> Replies:
@@ -473,6 +512,7 @@ class Handlers:
         while self.definitions.busy:
             yield Wait(frozenset({"workflows"}))
         yield from self._workflows(ListWorkflows(), _NOBODY)
+        yield Done(exit_status=Refused.exit_status if self.definitions.refused else 0)
 
     # ---- Time
 
@@ -484,7 +524,8 @@ class Handlers:
             self.workflows.find(request.workflow)
         if request.limit > NEXT_MAX:
             raise Refused(f"{request.limit} coming slots are asked for; at most {NEXT_MAX} are computed")
-        yield NextPage(slots=self._next_views(request.workflow, request.limit))
+        none = "" if request.workflow is None else self.workflows.idle(request.workflow)
+        yield NextPage(slots=self._next_views(request.workflow, request.limit), none=none)
 
     def _slots(self, request: ListSlots, _: Peer) -> Replies:
         """Rows of the ledger from `since` on; with a limit the newest so many of them."""
@@ -495,6 +536,8 @@ class Handlers:
         if not count and request.workflow is not None:
             self.workflows.find(request.workflow)
         offset = 0 if request.limit is None else max(0, count - request.limit)
+        if not count:
+            yield SlotPage(slots=[])
         last: tuple[object, ...] = (since_us, "", "")
         while rows := list(self.store.rows(f"slots{suffix}", *of, *last, PAGE, offset)):
             yield SlotPage(slots=[views.slot_view(row) for row in rows])
@@ -512,12 +555,14 @@ class Handlers:
             after = first[0] - 1 if first else 0
         else:
             after = request.after
+        empty = not request.follow
         while True:
             rows = list(self.store.rows(f"events{suffix}_after", *of, after, PAGE))
-            if rows:
+            if rows or empty:
+                empty = False
                 names: dict[int, str] = {}
                 yield EventPage(events=[self._event(row, names) for row in rows])
-                after = rows[-1][0]
+                after = rows[-1][0] if rows else after
             elif request.follow:
                 yield Wait(frozenset({"events"}), PROGRESS_QUIET_US // 10)
             else:
@@ -536,13 +581,14 @@ _PAGES = (RunPage, TaskPage, WorkflowPage, SlotPage, EventPage, NextPage)
 _NOBODY = Peer(uid=-1, gid=-1, pid=0)
 
 
-def _plan(definition: Workflow, values: dict[str, Any], warnings: list[Any]) -> PlanView:
+def _plan(definition: Workflow, values: dict[str, Any], found: _Found) -> PlanView:
     return PlanView(
         workflow=definition.name,
         params=values,
         tasks=[TaskView(task=task.name, state="", needs=list(task.needs)) for task in definition.tasks],
         commands={task.name: views.command_text(task.kind) for task in definition.tasks},
-        warnings=warnings,
+        warnings=list(found.warnings),
+        notes=list(found.notes),
     )
 
 

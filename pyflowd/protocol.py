@@ -363,7 +363,7 @@ class NextView(Struct, frozen=True, kw_only=True):
 class NextPage(Struct, frozen=True, kw_only=True, tag="next"):
     slots: list[NextView]
     none: str = ""
-    """Why there are none: `paused`, `disabled`, or `unscheduled`; empty where all workflows were asked for."""
+    """Where one workflow was asked for, why there are none: `paused`, `disabled`, or `unscheduled`."""
 
 
 class SlotView(Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from pyflowd import render_graph, render_host, render_json, render_runs
 from pyflowd.commandline import Invocation
-from pyflowd.errors import PyflowError
+from pyflowd.errors import PyflowError, Refused
 from pyflowd.layout import Cell, Style, Table, clean, dim, page, zone_text
 from pyflowd.protocol import (
     DefinitionView,
@@ -55,6 +55,8 @@ def renderer(invocation: Invocation, style: Style) -> Renderer:
         return _json_renderer(invocation.command, style)
     if invocation.command in ("pause", "resume"):
         return PausedWorkflow(style)
+    if invocation.command == "next" and invocation.words.arguments:
+        return NextOf(invocation.words.arguments[0], style)
     return StatusRun(style) if invocation.command == "status" and invocation.words.arguments else Text(style)
 
 
@@ -79,9 +81,10 @@ def render_all(invocation: Invocation, style: Style, replies: Iterable[Reply]) -
 
 
 def error_line(error: PyflowError | Failure) -> bytes:
-    """What goes to standard error: one line, whatever the message holds."""
+    """What goes to standard error: one line, whatever the message holds; a refusal has a line for each problem."""
     message = error.message if isinstance(error, Failure) else str(error)
-    return f"pyflowctl: {clean(message)}\n".encode("utf-8", "backslashreplace")
+    lines = message.split("\n") if error.code == Refused.code else [message]
+    return page([f"pyflowctl: {clean(line)}" for line in lines if line.strip()])
 
 
 # ---- Text -----------------------------------------------------------------------------------------------------------
@@ -110,7 +113,7 @@ class Text:
             case HostView():
                 return render_host.host(reply, style)
             case RunView():
-                return render_runs.recorded(reply, style) if self._recorded else [render_runs.head(reply, style)]
+                return render_runs.recorded(reply, style) if self._recorded else render_runs.answered(reply, style)
             case DefinitionView():
                 return render_host.definition(reply, style)
             case GraphView():
@@ -135,12 +138,12 @@ class Text:
             case SlotPage():
                 return self._rows(render_host.slot_rows(reply.slots, style), None, (3,), "no slots")
             case EventPage():
-                return self._rows(render_host.event_rows(reply.events, style), None, (2,), "")
+                return self._rows(render_host.event_rows(reply.events, style), None, (2,), "no events")
             case WorkflowPage():
                 self._foot = []
                 rows = render_host.workflow_rows(reply.workflows, style)
                 lines = self._rows(rows, render_host.workflow_header(), (4, 6, 7), "no workflows")
-                return lines + render_host.workflow_problems(reply.workflows, style)
+                return lines + render_host.workflow_problems(reply, style)
             case _:
                 return []  # TaskPage: only renderers of runs show tasks
 
@@ -169,6 +172,19 @@ class PausedWorkflow(Text):
         return []
 
 
+class NextOf(Text):
+    """The coming slots of one workflow; where there are none, the answer says why."""
+
+    def __init__(self, workflow: str, style: Style) -> None:
+        super().__init__(style)
+        self._workflow = workflow
+
+    def _lines(self, reply: Reply) -> list[str]:
+        if isinstance(reply, NextPage) and not reply.slots:
+            return render_host.no_next(self._workflow, reply.none, self._style)
+        return super()._lines(reply)
+
+
 class StatusRun:
     """A run with all its tasks: RunView, then TaskPages."""
 
@@ -176,7 +192,7 @@ class StatusRun:
         self._style = style
         self._table = render_runs.task_table(style)
         self._run: RunView | None = None
-        self._first_failed = ""
+        self._first_failed: TaskView | None = None
 
     def feed(self, reply: Reply) -> Iterator[bytes]:
         style = self._style
@@ -185,8 +201,7 @@ class StatusRun:
                 self._run = reply
                 yield page([render_runs.head(reply, style), *render_runs.facts(reply, style), ""])
             case TaskPage():
-                failed = (task.task for task in reply.tasks if task.state == "failed")
-                self._first_failed = self._first_failed or next(failed, "")
+                self._first_failed = self._first_failed or render_runs.first_failed(reply.tasks)
                 yield page(self._table.lines(render_runs.task_rows(reply.tasks, style)))
             case _:
                 pass

@@ -23,7 +23,7 @@ from pyflowd.layout import (
     took,
     zone_text,
 )
-from pyflowd.model import Problem
+from pyflowd.model import Problem, Severity
 from pyflowd.protocol import (
     DefinitionView,
     EventView,
@@ -32,6 +32,7 @@ from pyflowd.protocol import (
     NextView,
     SlotView,
     VersionView,
+    WorkflowPage,
     WorkflowView,
 )
 from pyflowd.render_runs import glyph_text, hint, reason_text, run_rows
@@ -40,6 +41,10 @@ from pyflowd.render_runs import glyph_text, hint, reason_text, run_rows
 def host(view: HostView, style: Style) -> list[str]:
     """The host at a glance: one sentence, then what runs, what failed, what comes."""
     lines = [bold(host_sentence(view, style), style)]
+    if view.problems or view.warnings:
+        lines += ["", "Needs attention"]
+        lines += [f"  {glyph('warning', style)} {clean(text)}" for text in view.warnings]
+        lines += [f"  {glyph('warning', style)} {clean(str(problem))}" for problem in view.problems]
     for title, runs in (
         ("Running", view.running),
         ("Queued", view.queued),
@@ -47,14 +52,13 @@ def host(view: HostView, style: Style) -> list[str]:
     ):
         if runs:
             lines += ["", title, *Table(style, droppable=(6,)).lines(run_rows(runs, style))]
+    if view.failed_24h > len(view.failed):
+        more = f"and {view.failed_24h - len(view.failed)} more: pyflowctl history --state failed"
+        lines.append(hint(more, style))
     if view.failed:
-        lines.append(hint(f"pyflowctl logs {view.failed[0].run}", style))
+        lines.append(hint(f"pyflowctl status {view.failed[0].run}", style))
     if view.next:
         lines += ["", "Next", *Table(style, droppable=(1,)).lines(_next_rows(view.next, style))]
-    if view.problems or view.warnings:
-        lines += ["", "Needs attention"]
-        lines += [f"  {glyph('warning', style)} {clean(text)}" for text in view.warnings]
-        lines += [f"  {glyph('warning', style)} {clean(str(problem))}" for problem in view.problems]
     up = span((view.now_us - view.started_us) / 1_000_000)
     foot = f"pyflowd {view.version}, process {view.pid}, up {up}; {plural(view.workflows, 'workflow')}"
     return [*lines, "", dim(fit(foot, style.columns), style), dim(zone_text(style), style)]
@@ -95,6 +99,20 @@ def next_slots(slots: Sequence[NextView], style: Style) -> list[str]:
     return [*Table(style, droppable=(1,), indent=0).lines(_next_rows(slots, style)), dim(zone_text(style), style)]
 
 
+def no_next(workflow: str, why: str, style: Style) -> list[str]:
+    """Why no slot of a workflow comes."""
+    match why:
+        case "paused":
+            told = f"{workflow} is paused: its schedules start nothing"
+            return [told, hint(f"pyflowctl resume {workflow}", style)]
+        case "disabled":
+            return [f"no slot of {workflow} is coming: its schedules are disabled (enabled: false)"]
+        case "unscheduled":
+            return [f"no slot of {workflow} is coming: it has no schedule"]
+        case _:
+            return [f"no slot of {workflow} is coming"]
+
+
 # ---- Workflows ------------------------------------------------------------------------------------------------------
 
 
@@ -107,10 +125,10 @@ def workflow_header() -> list[Cell]:
 
 
 def workflow_rows(workflows: Sequence[WorkflowView], style: Style) -> list[list[Cell]]:
-    """Glyph, name, state, next slot; of the newest run: outcome, time taken, number."""
+    """Glyph of the worst, name, state, next slot; of the newest run: outcome, time taken, number."""
     return [
         [
-            Cell(glyph_text(view.state), view.state),
+            Cell(glyph_text(_worst(view)), _worst(view)),
             Cell(view.workflow),
             Cell(_workflow_state(view), view.state),
             *_next_cells(view, style),
@@ -118,6 +136,13 @@ def workflow_rows(workflows: Sequence[WorkflowView], style: Style) -> list[list[
         ]
         for view in workflows
     ]
+
+
+def _worst(view: WorkflowView) -> str:
+    """What the eye must find first: a bad definition, else a failed run, else how the workflow is."""
+    if any(problem.severity is Severity.ERROR for problem in view.problems):
+        return view.state if view.state == "broken" else "stale"
+    return "failed" if view.last is not None and view.last.state == "failed" else view.state
 
 
 def _workflow_state(view: WorkflowView) -> str:
@@ -128,7 +153,8 @@ def _workflow_state(view: WorkflowView) -> str:
 
 def _next_cells(view: WorkflowView, style: Style) -> list[Cell]:
     if view.next_us is None:
-        return [Cell("" if view.schedules else "by hand"), Cell("")]
+        word = "disabled" if view.disabled else "paused" if view.state == "paused" else ""
+        return [Cell(word if view.schedules else "by hand"), Cell("")]
     return [Cell(relative(view.next_us, style)), Cell(slot_moment(view.next_us, style))]
 
 
@@ -141,8 +167,10 @@ def _last_cells(view: WorkflowView, style: Style) -> list[Cell]:
     return [Cell(f"{last.state} {when}", last.state), Cell(lasted, right=True), Cell(str(last.run), right=True)]
 
 
-def workflow_problems(workflows: Sequence[WorkflowView], style: Style) -> list[str]:
-    return [problem_line(problem, style) for view in workflows for problem in view.problems]
+def workflow_problems(page: WorkflowPage, style: Style) -> list[str]:
+    """What is wrong with the files, below the table."""
+    lines = [problem_line(problem, style) for view in page.workflows for problem in view.problems]
+    return lines + [f"  {glyph('warning', style)} {clean(note)}" for note in page.notes]
 
 
 def problem_line(problem: Problem, style: Style) -> str:

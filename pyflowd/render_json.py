@@ -47,6 +47,8 @@ def run(view: RunView, style: Style) -> Object:
         "requested_by": view.requested_by or None,
         "rerun_of": view.rerun_of,
         "digest": view.digest or None,
+        "stopping": view.stopping or None,
+        "waits_for": view.waits_for,
     }
 
 
@@ -71,6 +73,7 @@ def task(view: TaskView, style: Style) -> Object:
         "max_rss_bytes": view.max_rss_bytes,
         "needs": view.needs,
         "attempts_max": view.attempts_max,
+        "allowed": view.allowed,
     }
 
 
@@ -87,6 +90,7 @@ def workflow(view: WorkflowView, style: Style) -> Object:
         "tasks": view.tasks_total,
         "last": None if view.last is None else run(view.last, style),
         "problems": [problem(found) for found in view.problems],
+        "disabled": view.disabled,
     }
 
 
@@ -144,6 +148,7 @@ def plan(view: PlanView) -> Object:
             {"task": item.task, "needs": item.needs, "command": view.commands.get(item.task)} for item in view.tasks
         ],
         "warnings": [problem(item) for item in view.warnings],
+        "notes": view.notes,
     }
 
 

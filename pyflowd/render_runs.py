@@ -75,6 +75,10 @@ def signal_name(number: int) -> str:
 
 def run_phrase(view: RunView) -> str:
     """The state of a run with its reason: `failed: ship: exit code 7`."""
+    if view.state == "queued" and view.waits_for is not None:
+        return f"queued: waits for run {view.waits_for}"
+    if view.state == "running" and view.stopping:
+        return "running: is being cancelled" if view.stopping == "cancel" else "running: its time ran out"
     if view.state in ("succeeded", "running", "queued"):
         return view.state
     why = clean(view.error) or reason_text(view.reason)
@@ -92,7 +96,13 @@ def task_phrase(view: TaskView, style: Style) -> str:
         return f"retrying {due}".rstrip() + (f": {why}" if why else "") + _tries(view)
     if view.state in ("waiting", "queued", "running"):
         why = ""
+    word += ", allowed" if _was_allowed(view) else ""
     return (f"{word}: {why}" if why and why != word else word) + _tries(view)
+
+
+def _was_allowed(view: TaskView) -> bool:
+    """Whether it failed and that is no fault (rule S6)."""
+    return view.allowed and view.state == "failed"
 
 
 def _tries(view: TaskView) -> str:
@@ -106,24 +116,45 @@ def _task_reason(view: TaskView) -> str:
     if view.reason == "signal" and view.signal is not None:
         return f"killed by {signal_name(view.signal)}"
     if view.reason in ("exit_code", "skip_code") and view.exit_code is not None:
-        return f"exit code {view.exit_code}"
+        return exit_text(view.exit_code)
+    if view.reason == "lost" and view.error:
+        return f"its end is unknown ({clean(view.error)})"
     return clean(view.error) or reason_text(view.reason)
 
 
-def head(view: RunView, style: Style) -> str:
-    """The one sentence that says how the run is."""
+def exit_text(code: int) -> str:
+    """The exit code, with the signal where it looks like what a shell makes of one."""
+    try:
+        return f"exit code {code} (128 + {signal.Signals(code - 128).name})"
+    except ValueError:
+        return f"exit code {code}"
+
+
+def head(view: RunView, style: Style, after: str = "") -> str:
+    """The one sentence that says how the run is; `after`: how long it took, where that is to be said."""
     subject = f"run {view.run} of {view.workflow}"
+    took_text = f" after {after}" if after else ""
     match view.state:
         case "queued":
-            said = f"{subject} is queued"
+            behind = f": it waits for run {view.waits_for}" if view.waits_for is not None else ""
+            said = f"{subject} is queued{behind}"
+        case "running" if view.stopping:
+            said = f"{subject} {_being_stopped(view)}"
         case "running":
             said = f"{subject} is running: {_done(view)} of {plural(view.tasks_total, 'task')} done"
         case "cancelled":
             why = reason_text(view.reason)
-            said = f"{subject} was cancelled" + (f": {why}" if why and why != "cancelled" else "")
+            said = f"{subject} was cancelled{took_text}" + (f": {why}" if why and why != "cancelled" else "")
         case _:
-            said = f"{subject} {run_phrase(view)}"
+            state, colon, why = run_phrase(view).partition(":")
+            said = f"{subject} {state}{took_text}{colon}{why}"
     return f"{glyph(view.state, style)} {bold(said, style)}"
+
+
+def _being_stopped(view: RunView) -> str:
+    what = "is being cancelled" if view.stopping == "cancel" else "is being stopped, its time ran out"
+    left = view.counts.get("running", 0)
+    return f"{what}: {plural(left, 'task')} {'is' if left == 1 else 'are'} still being stopped"
 
 
 def _done(view: RunView) -> int:
@@ -185,9 +216,9 @@ def task_rows(tasks: Iterable[TaskView], style: Style) -> list[list[Cell]]:
     """Glyph, name, state, start, time taken, CPU, memory."""
     return [
         [
-            Cell(glyph_text(task.state), task.state),
+            Cell(glyph_text(task.state), _look(task)),
             Cell(task.task),
-            Cell(task_phrase(task, style), task.state),
+            Cell(task_phrase(task, style), _look(task)),
             Cell(moment(task.started_us, style)),
             Cell(took(task.started_us, task.ended_us, style), right=True),
             Cell(f"cpu {task.cpu_s:.1f}s" if task.cpu_s is not None else "", right=True),
@@ -195,6 +226,11 @@ def task_rows(tasks: Iterable[TaskView], style: Style) -> list[list[Cell]]:
         ]
         for task in tasks
     ]
+
+
+def _look(task: TaskView) -> str:
+    """The state whose colour a task has."""
+    return "warning" if _was_allowed(task) else task.state
 
 
 def glyph_text(state: str) -> str:
@@ -235,14 +271,22 @@ def hint(command: str, style: Style) -> str:
 
 
 def bad_tasks(tasks: Iterable[TaskView]) -> Iterator[TaskView]:
-    return (task for task in tasks if task.state in _BAD_TASKS)
+    return (task for task in tasks if task.state in _BAD_TASKS and not _was_allowed(task))
 
 
-def hints(view: RunView, first_failed: str, style: Style) -> list[str]:
-    """What to do next, after a run that is not well."""
+def first_failed(tasks: Iterable[TaskView]) -> TaskView | None:
+    return next((task for task in bad_tasks(tasks) if task.state == "failed"), None)
+
+
+def hints(view: RunView, failed: TaskView | None, style: Style) -> list[str]:
+    """What to do next, after a run that is not well; `failed` is its first failed task."""
     if view.state == "failed":
-        logs = f"pyflowctl logs {view.run} {first_failed}".rstrip()
-        return ["", hint(logs, style), hint(f"pyflowctl rerun {view.run} --failed", style)]
+        logs = f"pyflowctl logs {view.run}" + (f" {failed.task}" if failed else "")
+        # What could not be started has said nothing.
+        shown = [] if failed and failed.reason == "start_failed" else [logs]
+        return ["", *(hint(command, style) for command in (*shown, f"pyflowctl rerun {view.run} --failed"))]
+    if view.state == "running" and view.stopping:
+        return ["", hint(f"pyflowctl cancel {view.run}  (a second cancel kills at once)", style)]
     if view.state == "running":
         return ["", hint(f"pyflowctl logs {view.run} -f", style)]
     return []
@@ -261,6 +305,11 @@ def progress(view: RunView, style: Style) -> bytes:
     return f"\r{glyph(view.state, style)} {paint_state(text, '', style)}\x1b[K".encode()
 
 
+def answered(view: RunView, style: Style) -> list[str]:
+    """What became of a `cancel`."""
+    return [head(view, style), *(hints(view, None, style)[1:] if view.stopping else [])]
+
+
 def recorded(view: RunView, style: Style) -> list[str]:
     """The acknowledgement: what is durable now, no more (rule I7)."""
     notes = [f"  {glyph('warning', style)} {clean(note)}" for note in view.notes]
@@ -271,12 +320,11 @@ def summary(view: RunView, failed: Sequence[TaskView], style: Style) -> list[str
     """How a run that was waited for ended."""
     lasted = took(view.started_us, view.ended_us, style)
     counts = counts_text(view)
-    lines = [head(view, style) + (f" after {lasted}" if lasted and view.state in RUN_TERMINAL else "")]
+    lines = [head(view, style, lasted if view.state in RUN_TERMINAL else "")]
     if counts:
         lines.append(dim(f"  tasks: {counts}", style))
     lines += task_table(style).lines(task_rows(failed, style))
-    first = next((task.task for task in failed if task.state == "failed"), "")
-    return lines + hints(view, first, style)
+    return lines + hints(view, first_failed(failed), style)
 
 
 def plan(view: PlanView, style: Style) -> list[str]:
@@ -292,4 +340,5 @@ def plan(view: PlanView, style: Style) -> list[str]:
             "      " + fit(clean(line), style.columns - 6) for line in view.commands.get(task.task, "").splitlines()
         ]
     lines += [f"  warning: {clean(str(problem))}" for problem in view.warnings]
+    lines += [f"  {glyph('warning', style)} {clean(note)}" for note in view.notes]
     return lines

@@ -48,7 +48,7 @@ def _read_retention(value: object, report: Report) -> Retention:
 
 
 SETTINGS = Table(
-    "the settings",
+    "the settings file",
     {
         "max_tasks": ("max_tasks", fields.integer_from(1, 100_000)),
         "timezone": ("timezone", fields.timezone),
@@ -87,7 +87,7 @@ def parse(path: str, data: bytes) -> Settings:
     try:
         found = read(SETTINGS, fields.mapping(document.root, report), report)
     except fields.Wrong as wrong:
-        report.wrong(document.mark, "the settings", wrong)
+        report.wrong(document.mark, SETTINGS.what, wrong)
     except Enough:
         pass
     errors = [problem for problem in report.problems if problem.severity is Severity.ERROR]

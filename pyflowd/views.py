@@ -83,7 +83,11 @@ def _task_view(row: Row | None, definition: Task, sample: tuple[int, int] | None
     needs = list(definition.needs)
     if row is None:
         return TaskView(
-            task=definition.name, state=TaskState.WAITING, needs=needs, attempts_max=definition.retry.attempts
+            task=definition.name,
+            state=TaskState.WAITING,
+            needs=needs,
+            attempts_max=definition.retry.attempts,
+            allowed=definition.continue_on_error,
         )
     _, task, state, reason, error, attempts, retry_us, code, signal, started_us, ended_us, cpu_us, max_rss = row
     if state == TaskState.RUNNING:
@@ -105,6 +109,7 @@ def _task_view(row: Row | None, definition: Task, sample: tuple[int, int] | None
         max_rss_bytes=max_rss,
         needs=needs,
         attempts_max=definition.retry.attempts,
+        allowed=definition.continue_on_error,
     )
 
 
@@ -162,7 +167,8 @@ def sentence(event: StoredEvent, run: int | None) -> str:
         case RetryDue():
             return f"{event.task}: its back-off is over"
         case TaskSettled():
-            return f"{event.task}: {event.state}" + (f" ({event.reason})" if event.reason else "")
+            why = f" ({event.reason})" if event.reason and event.reason.value != event.state.value else ""
+            return f"{event.task}: " + f"{event.state}{why}".replace("_", " ")
         case CancelRequested():
             return f"run {run}: cancel asked for by {event.by}"
         case RunTimedOut():

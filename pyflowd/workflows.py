@@ -140,7 +140,7 @@ class Workflows:
         """What of the schedules an administrator would not expect."""
         now_us = self.clock.wall_us()
         return [
-            f"{name}: nothing fires before {from_us(until_us):%Y-%m-%d %H:%M} UTC: the clock was ahead once, and the slots "
+            f"{name}: nothing fires before {from_us(until_us):%Y-%m-%d %H:%M} UTC: the clock was ahead once, its slots "
             "up to then are in the ledger"
             for name, until_us in sorted(self._ahead.items())
             if until_us > now_us
@@ -157,6 +157,15 @@ class Workflows:
             )
             for due in coming
         ]
+
+    def idle(self, name: str) -> str:
+        """Why its schedules start nothing: `unscheduled`, `paused` or `disabled`; empty where they do."""
+        triggers = self.find(name).head.triggers
+        if not triggers:
+            return "unscheduled"
+        if name in self._paused:
+            return "paused"
+        return "" if any(trigger.enabled for trigger in triggers) else "disabled"
 
     def view(self, entry: Entry, problems: list[Problem], last: RunView | None) -> WorkflowView:
         """What `list` and `show` say of a workflow in force; `problems` are those of its newest text."""
@@ -176,6 +185,7 @@ class Workflows:
             live_runs=len(self.runs.of_workflow.get(entry.name, ())),
             tasks_total=len(entry.head.tasks),
             problems=problems,
+            disabled=bool(schedules) and not any(trigger.enabled for trigger in entry.head.triggers),
         )
 
     # ---- Definitions come and go
