@@ -6,12 +6,12 @@ candidate a line, a tab, a few words about it. Whatever goes wrong gives no cand
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pyflowctl.client import Client, connect
 from pyflowd.errors import PyflowError
 from pyflowd.grammar import BY_NAME, COMMANDS, GLOBAL_OPTIONS, SHELLS, CommandSpec, Option
-from pyflowd.protocol import ListRuns
+from pyflowd.protocol import DefinitionView, ListRuns, RunView, ShowWorkflow
 
 _TIMEOUT_S = 2.0
 Candidate = tuple[str, str]
@@ -68,7 +68,7 @@ def _names(kinds: str, arguments: list[str], values: dict[str, str]) -> Iterator
         yield from ((command.name, command.summary) for command in COMMANDS)
     if "shell" in wanted:
         yield from ((shell, "") for shell in SHELLS)
-    if not {"workflow", "run", "task"} & set(wanted):
+    if not {"workflow", "paused", "run", "live-run", "task", "param"} & set(wanted):
         return
     try:
         with connect(root=values.get("--root"), socket=values.get("--socket"), timeout_s=_TIMEOUT_S) as client:
@@ -80,7 +80,21 @@ def _names(kinds: str, arguments: list[str], values: dict[str, str]) -> Iterator
 def _known(client: Client, wanted: list[str], arguments: list[str]) -> Iterator[Candidate]:
     if "workflow" in wanted:
         yield from ((view.workflow, view.description or view.state) for view in client.workflows())
+    if "paused" in wanted:
+        paused = (view for view in client.workflows() if view.state == "paused")
+        yield from ((view.workflow, f"paused by {view.paused_by}") for view in paused)
     if "run" in wanted:
-        yield from ((str(view.run), f"{view.workflow} {view.state}") for view in client.runs(ListRuns(limit=50)))
+        yield from _runs(client.runs(ListRuns(limit=50)))
+    if "live-run" in wanted:
+        host = client.host()
+        yield from _runs([*host.running, *host.queued])
+    if "param" in wanted and arguments:
+        for answer in client.ask(ShowWorkflow(workflow=arguments[0])):
+            if isinstance(answer, DefinitionView):
+                yield from ((f"{name}=", "") for name in answer.params)
     if "task" in wanted and arguments:
         yield from ((task.task, task.state) for task in client.run(arguments[0])[1])
+
+
+def _runs(views: Iterable[RunView]) -> Iterator[Candidate]:
+    return ((str(view.run), f"{view.workflow} {view.state}") for view in views)

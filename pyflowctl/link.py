@@ -36,8 +36,8 @@ class OutputClosed(Exception):
     """Whoever read standard output has gone, as `head` does."""
 
 
-def read_file(path: str) -> bytes:
-    """The bytes of a file named on the command line, bounded."""
+def read_file(path: str, missing: str = "name a file that is there") -> bytes:
+    """The bytes of a file named on the command line, bounded; `missing`: what to do where there is none."""
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOCTTY)
         try:
@@ -51,9 +51,7 @@ def read_file(path: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         if isinstance(error, FileNotFoundError):
-            raise ClientError(
-                f"{path}: there is no such file; a workflow is named without slash and ending", 3
-            ) from None
+            raise ClientError(f"{path}: there is no such file; {missing}", 3) from None
         raise ClientError(f"{path}: cannot be read: {reason}; name a file that you may read", 6) from None
     return bytes(data)
 

@@ -11,8 +11,8 @@ import time
 from pyflowctl import link
 from pyflowd import commandline, grammar
 from pyflowd.commandline import Words
-from pyflowd.errors import PyflowError, UsageError
-from pyflowd.layout import Style, page
+from pyflowd.errors import PyflowError, Refused, UsageError
+from pyflowd.layout import Style, clean, page
 
 
 def run(argv: list[str]) -> int:
@@ -20,7 +20,7 @@ def run(argv: list[str]) -> int:
     try:
         return _run(argv)
     except PyflowError as error:
-        return link.tell(link.ClientError(str(error), error.exit_status))
+        return link.tell(link.ClientError(_lines(error), error.exit_status))
 
 
 def check(argv: list[str], files: dict[str, bytes]) -> None:
@@ -28,7 +28,12 @@ def check(argv: list[str], files: dict[str, bytes]) -> None:
     try:
         commandline.parse(argv, now_us=0, zone=style({}).zone, files=files)
     except UsageError as error:
-        raise link.ClientError(str(error), error.exit_status) from None
+        raise link.ClientError(_lines(error), error.exit_status) from None
+
+
+def _lines(error: PyflowError) -> str:
+    """The message, safe for a terminal: one line, but for a refusal one for each problem."""
+    return "\n".join(map(clean, str(error).split("\n"))) if isinstance(error, Refused) else clean(str(error))
 
 
 def style(values: dict[str, str]) -> Style:

@@ -108,7 +108,7 @@ def ask(argv: list[str], options: dict[str, str], words: list[str]) -> int:
     """Send the command line, show the answer, return the exit status."""
     files = {}
     if words[0] == "run" and len(words) > 1 and names_file(words[1]):
-        files[words[1]] = read_file(words[1])
+        files[words[1]] = read_file(words[1], "a workflow is named without slash and ending")
     frame = command_frame(argv, options, files)
     timeout_s = answer_timeout_s()
     try:

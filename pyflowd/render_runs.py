@@ -154,6 +154,8 @@ def head(view: RunView, style: Style, after: str = "") -> str:
 def _being_stopped(view: RunView) -> str:
     what = "is being cancelled" if view.stopping == "cancel" else "is being stopped, its time ran out"
     left = view.counts.get("running", 0)
+    if not left:
+        return what
     return f"{what}: {plural(left, 'task')} {'is' if left == 1 else 'are'} still being stopped"
 
 

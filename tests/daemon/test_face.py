@@ -7,9 +7,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from pyflowd.errors import Forbidden
+from pyflowd.handlers import Handlers
+from pyflowd.peer import Peer
+from pyflowd.protocol import CancelRun, GetHost, Level, Reload, Request
 from tests.daemon.instance import REPOSITORY, Instance, wait_until
 
 GATED = "tasks: {{a: {{run: 'while [ ! -e {gate} ]; do sleep 0.02; done; echo said; exit 3'}}}}\n"
@@ -58,7 +64,7 @@ def test_waiting_for_a_run_lives_over_a_restart(instance: Instance, gate: Path, 
 def test_output_that_is_followed_over_a_restart_comes_once(instance: Instance, gate: Path) -> None:
     instance.start()
     text = GATED.format(gate=gate).replace("while", "echo before; while")
-    instance.install("w.yaml", text + "  ")
+    instance.install("w.yaml", text)
     client = begin(instance, "run", "w", "--follow")
     running(instance)
     instance.kill()
@@ -107,3 +113,139 @@ def test_rerun_of_a_workflow_is_that_of_its_newest_run(daemon: Instance, gate: P
     daemon.wait_run(daemon.run("w"))
     again = daemon.json("rerun", "w", "--failed")["run"]
     assert daemon.wait_run(again)["rerun_of"] == 1
+
+
+# ---- What people are told -------------------------------------------------------------------------------------------
+
+GOOD = "tasks: {a: {run: 'true'}}\n"
+BAD = "tasks: {a: {runn: 'true'}}\n"
+
+
+def make_stale(instance: Instance) -> None:
+    """A workflow whose newest text is refused."""
+    instance.install("w.yaml", GOOD)
+    instance.write("w.yaml", BAD)
+    wait_until(lambda: instance.json("list")[0]["state"] == "stale", "the bad text is noted")
+
+
+def test_a_run_that_is_being_cancelled_says_so(daemon: Instance, gate: Path) -> None:
+    daemon.install("w.yaml", f"tasks: {{a: {{run: 'trap \"\" TERM; touch {gate}; sleep 60', kill_grace: 60s}}}}\n")
+    run = daemon.run("w")
+    wait_until(gate.exists, "the trap is set")
+    said = daemon.ctl("cancel", run).stdout
+    assert f"run {run} of w is being cancelled: 1 task is still being stopped" in said
+    assert daemon.status(run)["stopping"] == "cancel"
+    daemon.ctl("cancel", run)
+    assert daemon.wait_run(run)["stopping"] is None
+
+
+def test_a_queued_run_names_the_run_that_it_waits_for(daemon: Instance, gate: Path) -> None:
+    daemon.install("w.yaml", GATED.format(gate=gate))
+    first, second = daemon.run("w"), daemon.run("w")
+    assert (daemon.status(first)["waits_for"], daemon.status(second)["waits_for"]) == (None, first)
+    assert daemon.json("history", "w")[0]["waits_for"] == first
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",), ("--wait",)])
+def test_a_run_of_a_stale_workflow_says_which_text_it_has(daemon: Instance, options: tuple[str, ...]) -> None:
+    make_stale(daemon)
+    said = daemon.ctl("run", "w", *options).stdout
+    assert "the newest text of w.yaml is refused (line 1: " in said
+    assert "this run has the text in force since " in said
+
+
+def test_the_json_of_a_run_of_a_stale_workflow_is_as_ever(daemon: Instance) -> None:
+    make_stale(daemon)
+    assert daemon.json("run", "w") == {"run": 1, "workflow": "w"}
+
+
+def test_reload_ends_with_six_while_a_file_is_refused(daemon: Instance) -> None:
+    make_stale(daemon)
+    refused = daemon.ctl("reload").returncode
+    daemon.write("w.yaml", GOOD)
+    assert (refused, daemon.ctl("reload").returncode) == (6, 0)
+
+
+@pytest.mark.parametrize("command", ["list", "reload"])
+def test_a_file_that_is_ignored_is_told_below_the_table(daemon: Instance, command: str) -> None:
+    daemon.install("w.yaml", GOOD)
+    (daemon.root / "workflows" / "out.yaml").symlink_to("/etc/passwd")
+    daemon.ctl("reload")
+    done = daemon.ctl(command)
+    assert "! ignored: out.yaml: it is a link that leads out of the folder" in done.stdout
+    assert done.returncode == 0
+
+
+def test_doctor_warns_of_definitions_that_are_refused(daemon: Instance) -> None:
+    before = daemon.json("doctor")["checks"]
+    make_stale(daemon)
+    after = daemon.json("doctor")["checks"]
+    assert [check["level"] for check in before if check["subject"] == "definitions"] == ["ok"]
+    assert {check["level"] for check in after if check["subject"] == "definitions"} == {"warning"}
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("history", "no runs"),
+        ("history w --state failed", "no runs"),
+        ("slots w", "no slots"),
+        ("next w", "no slot of w is coming: its schedules are disabled (enabled: false)"),
+    ],
+)
+def test_an_empty_answer_is_a_sentence_and_an_empty_array(daemon: Instance, line: str, sentence: str) -> None:
+    daemon.install("w.yaml", "schedule: {cron: '@daily', enabled: false}\n" + GOOD)
+    text, value = daemon.ctl(*line.split()), daemon.ctl(*line.split(), "-o", "json")
+    assert sentence in text.stdout
+    assert json.loads(value.stdout) == []
+
+
+def test_logs_without_output_say_so_on_standard_error(daemon: Instance) -> None:
+    daemon.install("w.yaml", GOOD)
+    daemon.wait_run(daemon.run("w"))
+    done, raw = daemon.ctl("logs", "w"), daemon.ctl("logs", "w", "--raw")
+    assert (done.stdout, done.stderr, raw.stderr) == ("", "no output\n", "")
+
+
+def test_logs_with_output_do_not(daemon: Instance) -> None:
+    daemon.install("w.yaml", "tasks: {a: {run: 'true'}, b: {run: 'echo said'}}\n")
+    daemon.wait_run(daemon.run("w"))
+    assert daemon.ctl("logs", "w").stderr == ""
+
+
+def test_every_problem_of_a_file_is_a_line(daemon: Instance, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("tasks:\n  a: {runn: x}\n  b: {run: x, neds: a}\n")
+    done = daemon.ctl("run", path)
+    assert done.returncode == 6
+    assert len(done.stderr.splitlines()) == 3
+    assert all(line.startswith(f"pyflowctl: {path}:") for line in done.stderr.splitlines())
+
+
+def test_a_failure_that_was_allowed_is_told_as_such(daemon: Instance) -> None:
+    daemon.install("w.yaml", "tasks: {a: {run: 'exit 7', continue_on_error: true}}\n")
+    assert daemon.wait_run(daemon.run("w"))["tasks"]["a"]["allowed"] is True
+    assert "failed, allowed: exit code 7" in daemon.ctl("status", "w").stdout
+
+
+def test_an_event_does_not_say_its_state_twice(daemon: Instance) -> None:
+    daemon.install("w.yaml", "tasks: {a: {run: 'exit 7'}, b_c: {needs: a, run: 'true'}}\n")
+    run = daemon.run("w")
+    daemon.wait_run(run)
+    assert "b_c: upstream failed\n" in daemon.ctl("events", "--run", run).stdout
+
+
+@pytest.mark.parametrize(
+    ("request_", "remedy"),
+    [
+        (GetHost(), "ask the administrator to make you a member of the group lookers"),
+        (CancelRun(run=1), "ask the administrator to make you a member of the group doers"),
+        (Reload(), "only root and the account that pyflowd runs as may"),
+    ],
+)
+def test_who_may_not_is_told_which_group_to_ask_for(request_: Request, remedy: str) -> None:
+    unused = cast("Any", SimpleNamespace(clock=None))
+    groups = {Level.READ: "lookers", Level.OPERATE: "doers"}
+    handlers = Handlers(unused, unused, unused, unused, unused, unused, unused, groups)
+    with pytest.raises(Forbidden, match=f"may not do this; {remedy}"):
+        handlers.handle(request_, Peer(uid=65534, gid=65534, pid=1))

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pyflowctl import thin
 from pyflowctl.client import OpenLog, connect
@@ -28,7 +29,7 @@ from pyflowd.protocol import (
     frame,
 )
 from tests.unit.fakedaemon import FakeDaemon, send_with_files
-from tests.unit.views import CHECKS, FAILED, TASKS, WORKFLOWS
+from tests.unit.views import CHECKS, DEFINITION, FAILED, HOST, TASKS, WORKFLOWS
 
 GREETING = frame(VersionView(version="0.1.0")) + frame(Done())
 GOOD = b"tasks: {a: {run: 'true'}}\n"
@@ -96,6 +97,16 @@ def test_lint_goes_on_after_a_file_that_is_missing(tmp_path: Path, capfd: pytest
     (tmp_path / "good.yaml").write_bytes(GOOD)
     assert thin.main(["lint", str(tmp_path / "no.yaml"), str(tmp_path / "good.yaml")]) == 1
     assert "2 files checked: 1 error, 0 warnings" in capfd.readouterr().out
+
+
+def test_the_line_for_a_missing_file_is_about_files(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert thin.main(["lint", str(tmp_path / "no.yaml")]) == 1
+    assert "there is no such file; name a file that is there" in capfd.readouterr().out
+
+
+def test_the_version_is_an_option_too(capfd: pytest.CaptureFixture[str]) -> None:
+    assert thin.main(["--version"]) == 0
+    assert capfd.readouterr().out.startswith("pyflowctl ")
 
 
 def test_slots_of_a_bare_expression_are_in_the_zone_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
@@ -167,6 +178,21 @@ def test_workflows_and_runs_are_asked_for(tmp_path: Path) -> None:
 def test_tasks_of_the_run_are_asked_for(tmp_path: Path) -> None:
     with typed(tmp_path, frame(FAILED) + frame(TaskPage(tasks=TASKS)) + frame(Done())):
         assert names("logs", "42", "c") == ["checksum", "clean"]
+
+
+def test_only_live_runs_are_offered_for_a_cancel(tmp_path: Path) -> None:
+    with typed(tmp_path, frame(HOST) + frame(Done())):
+        assert names("cancel", "") == ["57", "58"]
+
+
+def test_only_paused_workflows_are_offered_for_a_resume(tmp_path: Path) -> None:
+    with typed(tmp_path, frame(WorkflowPage(workflows=WORKFLOWS)) + frame(Done())):
+        assert names("resume", "") == ["rebuild-index"]
+
+
+def test_params_of_the_workflow_are_completed_with_their_sign(tmp_path: Path) -> None:
+    with typed(tmp_path, frame(replace(DEFINITION, params=["day", "full"])) + frame(Done())):
+        assert names("run", "nightly-backup", "-p", "") == ["day=", "full="]
 
 
 # ---- The typed client -----------------------------------------------------------------------------------------------

@@ -11,15 +11,29 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pyflowd import layout, render
 from pyflowd.commandline import parse
-from pyflowd.errors import Refused
+from pyflowd.errors import NotFound, Refused
 from pyflowd.layout import Cell, Style, Table, fit, span, text_width
-from pyflowd.protocol import Failure, GraphView, Reply, RunView, TaskPage, TaskView
+from pyflowd.protocol import (
+    EventPage,
+    Failure,
+    GraphView,
+    NextPage,
+    Reply,
+    RunPage,
+    RunView,
+    SlotPage,
+    TaskPage,
+    TaskView,
+    WorkflowPage,
+    WorkflowView,
+)
 from pyflowd.render_graph import graph, layers
 from pyflowd.render_runs import progress, task_phrase
-from tests.unit.views import DIAMOND, FAILED, NOW_US, REPLIES, RUNNING, TASKS
+from tests.unit.views import DIAMOND, FAILED, HOST, NOW_US, QUEUED, REPLIES, RUNNING, SUCCEEDED, TASKS, WORKFLOWS
 
 SNAPSHOTS = Path(__file__).resolve().parent.parent / "snapshots"
 TERMINAL = Style(width=80, terminal=True, timezone="Europe/Berlin", now_us=NOW_US)
@@ -101,7 +115,19 @@ def test_a_state_is_told_by_word_and_glyph_as_well_as_by_colour(state: str) -> N
             TaskView(task="a", state="failed", reason="timeout", attempts=2, attempts_max=3),
             "failed: its time ran out (attempt 2 of 3)",
         ),
-        (TaskView(task="a", state="failed", reason="lost", error="host restarted"), "failed: host restarted"),
+        (
+            TaskView(task="a", state="failed", reason="lost", error="host restarted"),
+            "failed: its end is unknown (host restarted)",
+        ),
+        (
+            TaskView(task="a", state="failed", reason="exit_code", exit_code=141),
+            "failed: exit code 141 (128 + SIGPIPE)",
+        ),
+        (TaskView(task="a", state="failed", reason="exit_code", exit_code=200), "failed: exit code 200"),
+        (
+            TaskView(task="a", state="failed", reason="exit_code", exit_code=7, allowed=True),
+            "failed, allowed: exit code 7",
+        ),
         (TaskView(task="a", state="skipped", reason="skip_code", exit_code=75), "skipped: exit code 75"),
         (TaskView(task="a", state="succeeded", reason="kept"), "succeeded: kept from the run before"),
         (TaskView(task="a", state="failed", reason="something_new"), "failed: something new"),
@@ -161,11 +187,103 @@ def test_progress_stays_on_one_line(width: int) -> None:
     assert text_width(re.sub(r"\r|\x1b\[K", "", line)) < width
 
 
+# ---- What is said of a run ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("view", "sentence"),
+    [
+        (
+            replace(RUNNING, stopping="cancel", counts={"running": 1}),
+            "is being cancelled: 1 task is still being stopped",
+        ),
+        (
+            replace(RUNNING, stopping="timeout"),
+            "is being stopped, its time ran out: 2 tasks are still being stopped",
+        ),
+        (replace(QUEUED, waits_for=57), "run 58 of deploy is queued: it waits for run 57"),
+    ],
+)
+@pytest.mark.parametrize("line", ["status 1", "cancel 1"])
+def test_what_a_run_waits_for_or_how_it_is_stopped_is_said(view: RunView, sentence: str, line: str) -> None:
+    assert sentence in output(line, TERMINAL, [view, TaskPage(tasks=[])]).decode()
+
+
+def test_a_cancel_that_is_under_way_tells_of_the_second() -> None:
+    text = output("cancel 57", TERMINAL, [replace(RUNNING, stopping="cancel")]).decode()
+    assert "pyflowctl cancel 57  (a second cancel kills at once)" in text
+
+
+def test_the_time_taken_stands_before_the_reason() -> None:
+    text = output("run x --wait", STYLES["pipe"], [FAILED, TaskPage(tasks=TASKS)]).decode()
+    assert "run 42 of nightly-backup failed after 3m12s: ship: exit code 7" in text
+
+
+def test_what_could_not_be_started_has_no_output_to_look_at() -> None:
+    tasks = [TaskView(task="a", state="failed", reason="start_failed", error="could not start: no such file")]
+    assert "pyflowctl logs" not in output("status 42", TERMINAL, [FAILED, TaskPage(tasks=tasks)]).decode()
+
+
+def test_a_failure_that_was_allowed_is_not_red() -> None:
+    tasks = [replace(TASKS[2], allowed=True)]
+    shown = output("status 55", STYLES["colour"], [SUCCEEDED, TaskPage(tasks=tasks)])
+    assert b"failed, allowed" in shown
+    assert b"\x1b[31m" not in shown
+
+
+def test_the_notes_of_a_run_stand_below_its_number() -> None:
+    text = output("run deploy", TERMINAL, [replace(QUEUED, notes=["the newest text is refused"])]).decode()
+    assert text.splitlines()[:2] == ["recorded as run 58 of deploy", "  ! the newest text is refused"]
+
+
+@pytest.mark.parametrize(
+    ("line", "page", "sentence"),
+    [
+        ("history", RunPage(runs=[]), "no runs"),
+        ("slots w", SlotPage(slots=[]), "no slots"),
+        ("events", EventPage(events=[]), "no events"),
+        ("list", WorkflowPage(workflows=[]), "no workflows"),
+        ("next w", NextPage(slots=[], none="paused"), "w is paused: its schedules start nothing"),
+        ("next w", NextPage(slots=[], none="disabled"), "its schedules are disabled"),
+        ("next w", NextPage(slots=[], none="unscheduled"), "it has no schedule"),
+    ],
+)
+def test_an_empty_answer_is_a_sentence(line: str, page: Reply, sentence: str) -> None:
+    assert sentence in output(line, TERMINAL, [page]).decode()
+
+
+def test_the_mark_of_a_workflow_is_that_of_the_worst() -> None:
+    text = output("list", TERMINAL, [WorkflowPage(workflows=WORKFLOWS)]).decode()
+    marks = {words[1]: words[0] for line in text.splitlines() if len(words := line.split()) > 2}
+    assert [marks[view.workflow] for view in WORKFLOWS] == ["✓", "✗", "‖", "!"]
+
+
+def test_schedules_that_start_nothing_are_told_in_the_list() -> None:
+    view = WorkflowView(workflow="w", state="active", schedules=["@daily"], disabled=True)
+    assert "disabled" in output("list", TERMINAL, [WorkflowPage(workflows=[view])]).decode()
+
+
+def test_what_of_the_folder_is_ignored_stands_below_the_list() -> None:
+    pages: list[Reply] = [WorkflowPage(workflows=WORKFLOWS), WorkflowPage(workflows=[], notes=["ignored: x.yaml"])]
+    assert "  ! ignored: x.yaml" in output("reload", TERMINAL, pages).decode()
+
+
+def test_failures_that_are_not_shown_are_counted() -> None:
+    text = output("status", TERMINAL, [replace(HOST, failed_24h=4)]).decode()
+    assert "and 3 more: pyflowctl history --state failed" in text
+
+
 # ---- Safe and one line ----------------------------------------------------------------------------------------------
 
 
 def test_an_error_is_one_line_whatever_it_holds() -> None:
-    assert render.error_line(Refused("bad\nthing\x1b[2J")) == "pyflowctl: bad⏎thing\\x1b[2J\n".encode()
+    assert render.error_line(NotFound("bad\nthing\x1b[2J")) == "pyflowctl: bad⏎thing\\x1b[2J\n".encode()
+
+
+def test_each_problem_of_a_refusal_is_a_line_and_clean() -> None:
+    assert render.error_line(Refused("a:1:1: bad\na:2:1: \x1b[2J")) == (
+        b"pyflowctl: a:1:1: bad\npyflowctl: a:2:1: \\x1b[2J\n"
+    )
 
 
 def test_a_failure_of_the_wire_is_told_as_the_error_it_was() -> None:
