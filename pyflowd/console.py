@@ -16,7 +16,6 @@ from pyflowd.clock import Clock
 from pyflowd.commandline import Invocation
 from pyflowd.control import Answer, Frame, Wait
 from pyflowd.errors import PyflowError, Unavailable, UsageError
-from pyflowd.handlers import EXIT_OF_RUN, Attached, Replies, Spoken
 from pyflowd.layout import Style, zone_of
 from pyflowd.model import RunState
 from pyflowd.peer import Peer
@@ -36,6 +35,7 @@ from pyflowd.protocol import (
     WatchRun,
     frame,
 )
+from pyflowd.replies import EXIT_OF_RUN, Attached, Replies, Spoken
 
 PRINT_MAX = 256 << 10
 """Bytes of one Print; longer text is several."""

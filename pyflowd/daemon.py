@@ -19,12 +19,13 @@ from pyflowd.definitions import Definitions
 from pyflowd.dispatcher import Dispatcher
 from pyflowd.errors import PyflowError, Refused, Unavailable
 from pyflowd.events import DaemonStarted, DaemonStopped
-from pyflowd.handlers import Handlers, framed
+from pyflowd.handlers import Handlers
 from pyflowd.health import Health
 from pyflowd.keeperlink import KeeperLink
 from pyflowd.loader import Loader
 from pyflowd.paths import Paths
 from pyflowd.protocol import Level
+from pyflowd.replies import framed
 from pyflowd.retention import Janitor, Retirement
 from pyflowd.runs import Runs
 from pyflowd.sampler import Sampler

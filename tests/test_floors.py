@@ -30,6 +30,8 @@ FLOORS: list[tuple[str, str]] = [
     ("runs", "health lint runs views"),
     ("workflows", "loader_child recovery sampler workflows"),
     ("services", "definitions dispatcher retention"),
+    ("answers", "replies"),
+    ("requests about runs", "handlers_runs"),
     ("requests", "handlers"),
     ("console", "console"),
     ("daemon", "daemon"),

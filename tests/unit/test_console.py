@@ -7,9 +7,9 @@ import pytest
 
 from pyflowd.console import Console
 from pyflowd.control import Frame
-from pyflowd.handlers import Replies
 from pyflowd.peer import Peer
 from pyflowd.protocol import Command, Done, GetRun, Request, TaskPage
+from pyflowd.replies import Replies
 from tests.fakes import FakeClock
 from tests.unit.views import FAILED, RUNNING, TASKS
 
