@@ -25,7 +25,7 @@ _MAX_QUEUED_BYTES = 8 << 20
 _MAX_STRANGERS = 16
 """Connections that have not said HELLO."""
 _JOURNAL_RETRY_US = 1_000_000
-_STARTS_AT_ONCE = 2
+_STARTS_AT_ONCE = 3
 """Of many STARTs; then what has ended meanwhile is told, so that the daemon works while the keeper spawns."""
 
 
