@@ -389,7 +389,10 @@ def test_nothing_of_a_stopped_attempt_is_left_whatever_it_did(host: KeeperHost, 
 def test_processes_that_hop_from_fork_to_fork_are_caught(host: KeeperHost) -> None:
     host.begin()
     mark = f"hop-{os.getpid()}"
-    hop = "import os,sys,time\nend = time.monotonic() + 20\nwhile time.monotonic() < end:\n    if os.fork(): os._exit(0)\n    os.setsid(); time.sleep(0.001)\n"
+    hop = (
+        "import os,sys,time\nend = time.monotonic() + 20\nwhile time.monotonic() < end:\n"
+        "    if os.fork(): os._exit(0)\n    os.setsid(); time.sleep(0.001)\n"
+    )
     host.start("a", "/usr/bin/env", "python3", "-I", "-S", "-c", hop, mark, orphan_grace_s=0.1)
     host.wait_end("a")
     wait_until(lambda: not processes_with(mark), "the end of the hopping")
