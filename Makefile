@@ -12,8 +12,8 @@ demo: $(VENV)/installed  ## start a daemon on a throw-away root, run an example,
 test: $(VENV)/dev  ## all tests, in parallel
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal $(ARGS)
 
-long: $(VENV)/dev  ## the long suites: every crash point many times, restarts, real graphs
-	PYFLOW_LONG=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal $(ARGS)
+long: $(VENV)/dev  ## the kill tests many times over
+	PYFLOW_LONG=1 $(BIN)/python -m pytest -q -n 4 --dist worksteal tests/daemon/test_survival.py $(ARGS)
 
 check: $(VENV)/dev  ## format, lint, strict types, floors
 	$(BIN)/ruff format --check .

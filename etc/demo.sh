@@ -56,7 +56,7 @@ while pyflowctl -o json status diamond | grep -q '"ended_at":null'; do sleep 0.1
 say "3. Nothing was lost: each task ran once, each exit status is the true one, the output is whole."
 show pyflowctl status diamond
 show pyflowctl logs diamond
-show pyflowctl graph diamond
+show pyflowctl graph 1
 
 say "4. A mistake is told with its place and the right word; what was in force stays in force."
 printf 'tasks:\n  greet:\n    run: echo hello\n  bye:\n    need: greet\n    run: echo bye\n' >"$root/broken.yaml"
@@ -65,9 +65,9 @@ show pyflowctl lint "$root/broken.yaml"
 say "That was PyFlow. To go on:"
 cat <<EOT
   . .venv/bin/activate
-  pyflowd --root ~/pyflow &            a daemon of your own, everything below one folder
-  export PYFLOW_ROOT=~/pyflow
-  cp etc/workflows/hello.yaml ~/pyflow/workflows/
+  export PYFLOW_ROOT=~/pyflow          everything below one folder
+  mkdir -p ~/pyflow/workflows && cp etc/workflows/hello.yaml ~/pyflow/workflows/
+  pyflowd & sleep 1                    a daemon of your own
   pyflowctl run hello --follow         run it and watch
   pyflowctl help                       the rest; man/pyflow-workflow.5 has every key
 
