@@ -228,10 +228,9 @@ class Dispatcher:
             return  # it ended in the same turn
         step = "env_file"
         try:
-            if live.from_files is None:
-                live.from_files = launch.read_env_files(live.workflow.env_files, self.host)
+            from_files = launch.read_env_files(live.workflow.env_files, self.host)
             request = launch.request(
-                attempt_id, live.workflow, task, self.host, live.common_env, live.from_files,
+                attempt_id, live.workflow, task, self.host, live.common_env, from_files,
                 engine.attempt_timeout_s(task, self.clock.mono_us()), self._log_limit(live),
             )  # fmt: skip
             step = "log"

@@ -62,7 +62,7 @@ Action = Launch | Stop | Acknowledge
 class LiveRun:
     """A run that has not ended, with what its launches have in common."""
 
-    __slots__ = ("by_index", "common_env", "from_files", "log_bytes", "meta", "offered", "run", "timer", "workflow")
+    __slots__ = ("by_index", "common_env", "log_bytes", "meta", "offered", "run", "timer", "workflow")
 
     def __init__(self, meta: RunMeta, run: Run) -> None:
         self.meta = meta
@@ -73,7 +73,6 @@ class LiveRun:
             run.workflow,
             launch.Binding(run=meta.run, workflow=meta.workflow, values=meta.params, scheduled_us=meta.scheduled_us),
         )
-        self.from_files: dict[str, str] | None = None
         self.log_bytes = 0
         self.offered = False
         """Whether it stands in the queue for places."""
