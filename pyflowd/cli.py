@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import resource
 import sys
 
 from pyflowd import daemon, paths
@@ -39,6 +40,10 @@ def main() -> int:
     where = paths.find(options.root, dict(os.environ), os.geteuid(), system=options.system)
     gc.freeze()  # what is imported lives as long as we do
     gc.set_threshold(GC_THRESHOLD)
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (most_files, most_files)
+    )  # the keeper gives tasks the limit it was given
     try:
         daemon.run(where, spawn_keeper=not (options.no_keeper or options.system), verbose=options.verbose)
     except PyflowError as error:

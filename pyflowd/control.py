@@ -211,7 +211,7 @@ class Control:
             if timer:
                 timer.cancel()
         for left in connection.out:
-            _close_all(left.descriptors)
+            close_all(left.descriptors)
         if connection.answer is not None:
             _end(connection.answer)
         self.selector.unregister(connection.sock)
@@ -360,7 +360,7 @@ class Control:
         try:
             if first.descriptors and not connection.sent:
                 count = socket.send_fds(connection.sock, [first.data], list(first.descriptors))
-                _close_all(first.descriptors)
+                close_all(first.descriptors)
                 connection.out[0] = Frame(first.data)
             else:
                 count = connection.sock.send(memoryview(first.data)[connection.sent :])
@@ -438,6 +438,6 @@ def _end(answer: Answer) -> None:
         close()
 
 
-def _close_all(descriptors: tuple[int, ...]) -> None:
+def close_all(descriptors: tuple[int, ...]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)

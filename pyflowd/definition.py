@@ -132,6 +132,11 @@ def _read_workflow(document: Document, stem: str, report: Report) -> Workflow | 
     found = read(_WORKFLOW, root, report)
     if "name" not in root:
         found["name"] = _name_of_file(stem, report)
+    if found.get("name", "").isdecimal():
+        mark = root.value_mark("name") if "name" in root else 0
+        report.add(
+            mark, "name", f"{quote(found['name'])} would be taken for the number of a run", "begin it with a letter"
+        )
     tasks = _read_tasks(root, found, report)
     declared = found.get("params", None if report.errors and "params" in root else ())
     triggers = read_triggers(root, declared, report)

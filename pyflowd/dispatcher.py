@@ -17,7 +17,7 @@ import msgspec
 
 from pyflowd import engine, launch, recovery
 from pyflowd.clock import US, Clock, ClockWatch
-from pyflowd.control import Control
+from pyflowd.control import Control, close_all
 from pyflowd.crashpoints import crashpoint
 from pyflowd.errors import Refused, Unavailable
 from pyflowd.health import Health
@@ -35,6 +35,8 @@ KEEPER_RETRY_US = US // 2
 SPACE_RETRY_US = US
 SPACE_MIN_BYTES = 8 << 20
 """Free beside the ballast before new work is taken again."""
+LAUNCHES_AT_ONCE = 64
+"""Each holds two or three descriptors until it is sent to the keeper."""
 LEAST_LOG_BYTES = 64 << 10
 """What an attempt may always write, even where its run has used up its quota."""
 
@@ -85,6 +87,8 @@ class Dispatcher:
     def start(self) -> None:
         """Rebuild, connect to the keeper, match every live attempt, commit that."""
         self.runs.rebuild(self.workflows.compiled)
+        for live in self.runs.live.values():
+            live.log_bytes = self.logs.run_bytes(live.meta.run)
         self.selector.register(self._clock_watch, selectors.EVENT_READ, self._clock_was_set)
         known_boot = self.store.meta("boot_id")
         self._connect(timeout_s=10.0, known_boot=known_boot)
@@ -169,7 +173,7 @@ class Dispatcher:
                 return self._no_space(error)
             self.disk_is_full(str(error))
         crashpoint("after_commit")
-        self.runs.batch = self.store.batch()
+        self.runs.committed()
         return True
 
     def _no_space(self, error: NoSpace) -> bool:
@@ -206,12 +210,16 @@ class Dispatcher:
         actions, self.runs.actions = self.runs.actions, []
         if not self.epoch:
             return  # when the keeper is back, `recovery` finds what there is to do
+        launched = 0
         for action in actions:
             match action:
                 case Acknowledge():
                     self.link.acknowledge(action.attempt_id)
                 case Launch():
                     self._launch(action.live, action.task)
+                    launched += 1
+                    if not launched % LAUNCHES_AT_ONCE:
+                        self._send()  # what is sent is closed here
                 case Stop():
                     self.link.stop(action.attempt_id, action.grace_s)
                 case _:
@@ -231,24 +239,28 @@ class Dispatcher:
             from_files = launch.read_env_files(live.workflow.env_files, self.host)
             request = launch.request(
                 attempt_id, live.workflow, task, self.host, live.common_env, from_files,
-                engine.attempt_timeout_s(task, self.clock.mono_us()), self._log_limit(live),
+                engine.attempt_timeout_s(task, self.clock.mono_us()), self._log_limit(live, task),
             )  # fmt: skip
             step = "log"
             descriptors = self.logs.create(live.meta.run, task.name, task.attempts)
-            stdin = launch.stdin_descriptor(task.definition.stdin)
+            try:
+                stdin = launch.stdin_descriptor(task.definition.stdin)
+            except OSError:
+                close_all(descriptors)
+                raise
         except (OSError, ValueError) as error:
             self._could_not_start(attempt_id, step, error)
             return
         try:
             self.link.start(request, *descriptors, stdin)
         except Refused as error:
-            for descriptor in (*descriptors, *(() if stdin is None else (stdin,))):
-                os.close(descriptor)
+            close_all((*descriptors, *(() if stdin is None else (stdin,))))
             self._could_not_start(attempt_id, "exec", error)
 
-    def _log_limit(self, live: LiveRun) -> int:
-        left = self.settings.run_log_max_bytes - live.log_bytes
-        return max(LEAST_LOG_BYTES, min(self.settings.log_max_bytes, left))
+    def _log_limit(self, live: LiveRun, task: engine.TaskRun) -> int:
+        """What the attempt may write: its own limit, within what the ended attempts of the run have left."""
+        own = task.definition.log_max_bytes or self.settings.log_max_bytes
+        return max(LEAST_LOG_BYTES, min(own, self.settings.run_log_max_bytes - live.log_bytes))
 
     def _could_not_start(self, attempt_id: str, step: str, error: Exception) -> None:
         number = error.errno or errno.EIO if isinstance(error, OSError) else errno.EINVAL
@@ -340,7 +352,7 @@ class Dispatcher:
 
     def _reconnect(self) -> None:
         try:
-            self._connect(timeout_s=2.0, known_boot=self.boot_id)
+            self._connect(timeout_s=0.3, known_boot=self.boot_id)
         except Unavailable as error:
             log.warning("no keeper yet: %s", error, extra={"action": "keeper_missing"})
             self.timers.at(self.clock.mono_us() + KEEPER_RETRY_US, self._reconnect)

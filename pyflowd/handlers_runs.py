@@ -179,12 +179,8 @@ class RunHandlers:
         values = parameters.bind(definition.params, request.params, from_text=request.params_are_text)
         if request.dry_run:
             return iter([_plan(definition, values, found)])
-        if len(request.key) > KEY_MAX:
-            raise Refused(f"the key has {len(request.key)} characters; {KEY_MAX} are taken: send a hash of it")
-        known = self.runs.with_key(definition.name, request.key)
+        known = self._with_key(definition.name, request.key, values)
         if known is not None:
-            if self._params_of(known) != values:
-                raise Refused(f'the key "{request.key}" was used for run {known}, with other params; use another key')
             return self._said(known)
         live = self.workflows.start(
             definition.name, digest, definition, values, trigger="manual", by=peer.name, key=request.key
@@ -237,9 +233,17 @@ class RunHandlers:
             self.runs.batch.add("definition", result.digest, result.text, result.compiled, self.clock.wall_us())
         return replies
 
-    def _params_of(self, run: int) -> dict[str, Any]:
-        live = self.runs.live.get(run)
-        return dict(live.meta.params) if live else self.bare_view(run).params
+    def _with_key(self, workflow: str, key: str, values: dict[str, Any]) -> int | None:
+        """Rule I2: the run that this key has recorded; raises Refused where it was for something else."""
+        if len(key) > KEY_MAX:
+            raise Refused(f"the key has {len(key)} characters; {KEY_MAX} are taken: send a hash of it")
+        known = self.runs.with_key(workflow, key)
+        if known is None:
+            return None
+        run, params = known
+        if params != values:
+            raise Refused(f'the key "{key}" was used for run {run}, with other params; use another key')
+        return run
 
     def _said(self, run: int, notes: Sequence[str] = ()) -> Replies:
         yield msgspec.structs.replace(self.view(run), notes=list(notes))
@@ -275,6 +279,9 @@ class RunHandlers:
         definition = self._definition_of(digest)
         kept = self._kept(msgspec.structs.replace(request, run=old.run), definition)
         values = parameters.bind(definition.params, old.params, from_text=False)
+        known = self._with_key(old.workflow, request.key, values)
+        if known is not None:
+            return self._said(known)
         live = self.workflows.start(
             old.workflow, digest, definition, values, trigger="rerun", by=peer.name, key=request.key,
             rerun_of=old.run, kept=kept,

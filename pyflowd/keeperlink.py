@@ -8,6 +8,7 @@ answers and it is told to.
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import socket
@@ -26,6 +27,8 @@ from pyflowd.model import End, Exit, Leftover, Lost, LostAttempt, StartFailure, 
 _ENTRY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "keeper", "__main__.py")
 _SOCKET = "keeper.sock"
 _PAUSE_S = 0.005
+_SOFT_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+"""As we were given it, before the daemon raises its own: tasks keep to it."""
 _START_AGAIN_US = 300_000
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYFLOW_CRASH")
 """Of the daemon's environment to a keeper that it starts: nothing that could be a secret."""
@@ -127,7 +130,10 @@ class KeeperLink:
             if now_us >= give_up_us:
                 raise Unavailable(f"no keeper in {self._run_dir} after {timeout_s:g} s: {reason}{self._remedy()}")
             if self._spawn and now_us >= start_at_us:
-                self._start_keeper()
+                try:
+                    self._start_keeper()
+                except OSError as error:  # no process or descriptor to be had just now
+                    reason = f"cannot start it: {error.strerror}"
                 start_at_us = now_us + _START_AGAIN_US
             time.sleep(_PAUSE_S)
 
@@ -187,7 +193,7 @@ class KeeperLink:
     def _start_keeper(self) -> None:
         """In a session of its own and detached: it outlives this process, and is nobody's child."""
         arguments = ["--run-dir", self._run_dir, "--root", self._root_label]
-        arguments += ["--idle-exit", f"{self._idle_exit_s:g}", "--detach"]
+        arguments += ["--idle-exit", f"{self._idle_exit_s:g}", "--task-files", str(_SOFT_FILES), "--detach"]
         pid = os.posix_spawn(
             sys.executable,
             [sys.executable, "-I", "-S", _ENTRY, *arguments],

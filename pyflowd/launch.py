@@ -142,7 +142,7 @@ def request(
         timeout_s=timeout_s,
         kill_grace_s=definition.kill_grace_s,
         leftover=definition.leftover,
-        log_max_bytes=definition.log_max_bytes or log_max_bytes,
+        log_max_bytes=log_max_bytes,
     )
 
 
@@ -178,9 +178,13 @@ def stdin_descriptor(text: str | None) -> int | None:
     if text is None:
         return None
     handle = os.memfd_create("stdin", os.MFD_CLOEXEC)
-    with os.fdopen(os.dup(handle), "wb") as file:
-        file.write(text.encode())
-    os.lseek(handle, 0, os.SEEK_SET)
+    try:
+        with os.fdopen(os.dup(handle), "wb") as file:
+            file.write(text.encode())
+        os.lseek(handle, 0, os.SEEK_SET)
+    except OSError:
+        os.close(handle)
+        raise
     return handle
 
 

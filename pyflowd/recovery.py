@@ -16,6 +16,7 @@ from pyflowd.engine import TaskRun
 from pyflowd.keeperlink import Listing
 from pyflowd.model import AttemptState, Lost, LostAttempt, TaskState
 from pyflowd.outcomes import cancelled_before_start
+from pyflowd.remains import kill_session
 from pyflowd.runs import Launch, LiveRun, Runs, Stop
 
 
@@ -55,4 +56,11 @@ def _match(
         else:
             runs.actions.append(Launch(live, task))
     else:
+        if attempt.pid:  # rule R6: what still lives of it ends before it is called unknown
+            marks = {
+                "PYFLOW_RUN_ID": str(live.meta.run),
+                "PYFLOW_TASK": task.name,
+                "PYFLOW_ATTEMPT": str(task.attempts),
+            }
+            kill_session(attempt.pid, marks)
         runs.attempt_ended(attempt_id, LostAttempt(why=Lost.RECORD_LOST, at_us=runs.clock.wall_us()))

@@ -95,10 +95,17 @@ class Runs:
         """Runs that something happened to in this turn."""
         self.ended: list[LiveRun] = []
         """Runs that ended in this turn; their workflows may have a place free."""
+        self._fresh_keys: dict[tuple[str, str], RunMeta] = {}
+        """Keys of runs that are not committed yet."""
         self._places: deque[LiveRun] = deque()
         self.active = 0
         """Attempts that hold a place of the host."""
         self._random: Callable[[], float] = random.random
+
+    def committed(self) -> None:
+        """The batch is durable: begin another."""
+        self.batch = self.store.batch()
+        self._fresh_keys.clear()
 
     # ---- Beginnings
 
@@ -107,6 +114,8 @@ class Runs:
         created = RunCreated(meta.created_us, kept)
         live = LiveRun(meta, engine.begin(meta.run, workflow, created))
         self.batch.run_created(meta, created, RunState.QUEUED, len(workflow.tasks))
+        if meta.key:
+            self._fresh_keys[meta.workflow, meta.key] = meta
         self._enlist(live)
         return live
 
@@ -115,15 +124,15 @@ class Runs:
         self.store.next_run += 1
         return number
 
-    def with_key(self, workflow: str, key: str) -> int | None:
-        """Rule I2: the run that the same key has recorded before, perhaps in this very turn."""
+    def with_key(self, workflow: str, key: str) -> tuple[int, dict[str, object]] | None:
+        """Rule I2: the run that the same key has recorded before, perhaps in this very turn, and its params."""
         if not key:
             return None
-        for live in self.of_workflow.get(workflow, ()):
-            if live.meta.key == key:
-                return live.meta.run
+        fresh = self._fresh_keys.get((workflow, key))
+        if fresh:
+            return fresh.run, fresh.params
         found = self.store.one_or_none("run_of_key", workflow, key)
-        return None if found is None else int(found[0])
+        return None if found is None else (int(found[0]), _params.decode(found[1]))
 
     def start(self, live: LiveRun) -> None:
         """Let a queued run go."""
@@ -199,7 +208,12 @@ class Runs:
             self.batch.attempt_running(live.run, task, pid, started_us)
 
     def attempt_ended(self, attempt_id: str, end: End) -> None:
-        """The keeper, or recovery, says how an attempt ended; acknowledged once it is committed."""
+        """The keeper, or recovery, says how an attempt ended; acknowledged once it is committed.
+
+        The end of another store's attempt is not ours to take: that store may come back for it.
+        """
+        if not self.is_ours(attempt_id):
+            return
         found = self.under_way(attempt_id)
         if found:
             live, task = found

@@ -119,15 +119,16 @@ class Attempts:
                 os.set_blocking(attempt.pipe_fd, False)
             except OSError as error:
                 output = -1
-                self.tags.lower()
+                tag += self.tags.step  # the next one wears it: what the journal says is what is worn
                 self._fail(attempt, spawn.explain(start, "pipe", error.errno or 0))
                 close_all(tuple(descriptors[2:]))
                 continue
-            self.journal.add(lines.intent_line(attempt.id, tag, attempt.began_us), "intent_written")
+            if healthy:
+                self.journal.add(lines.intent_line(attempt.id, tag, attempt.began_us), "intent_written")
             fresh.append((start, descriptors, attempt, output))
         written = healthy and self.journal.flush()
-        if not written:
-            self.journal.withdraw()
+        if healthy and not written:
+            self.journal.withdraw()  # nothing but these intents was waiting to be written
         for _, _, attempt, _ in fresh:
             self.logger.add(attempt)
         self.logger.flush()

@@ -80,7 +80,8 @@ def _fresh(options: Options) -> Keeper | None:
     life = Life(os.urandom(8).hex(), boot_id, recover.lineage(past))
     tags = hunt.first_tags()
     head = journal.life_lines(life.epoch, boot_id, tags.step, now_us(), life.lineage)
-    attempts = Attempts(Journal(folder, -1), tags, LoggerLink(options.root), _raise_file_limit())
+    soft_files = _raise_file_limit()
+    attempts = Attempts(Journal(folder, -1), tags, LoggerLink(options.root), options.task_files or soft_files)
     for attempt in recover.kept_attempts(past, boot_id):
         attempts.adopt(attempt, unreaped=False)
     attempts.journal = journal.create(folder, head + attempts.journal_content())

@@ -16,6 +16,7 @@ Parent of all task processes. Started by pyflowd or by systemd; seldom by hand.
   --idle-exit SECONDS  end when nothing is kept and no daemon has been connected for so long; 0 (default): never
   --allow-uid UID      who may connect, beside root and the keeper's own user; may be repeated
   --allow-user NAME    the same, by name
+  --task-files N       soft limit of open files for tasks; default: the keeper's own when it starts
   --detach             go into the background
 """
 
@@ -25,13 +26,25 @@ class UsageError(Exception):
 
 
 class Options:
-    __slots__ = ("allow_uids", "check", "detach", "idle_exit_s", "logger", "owns_socket", "resume", "root", "run_dir")
+    __slots__ = (
+        "allow_uids",
+        "check",
+        "detach",
+        "idle_exit_s",
+        "logger",
+        "owns_socket",
+        "resume",
+        "root",
+        "run_dir",
+        "task_files",
+    )
 
     def __init__(self) -> None:
         self.run_dir = ""
         self.root = ""
         self.idle_exit_s = 0.0
         self.allow_uids: tuple[int, ...] = ()
+        self.task_files = 0
         self.detach = False
         self.logger = -1
         """Be a logger; the descriptor of the keeper's socket."""
@@ -67,6 +80,8 @@ def _take(options: Options, word: str, value: str) -> None:
             options.root = value
         elif word == "--idle-exit":
             options.idle_exit_s = float(value)
+        elif word == "--task-files":
+            options.task_files = int(value)
         elif word == "--allow-uid":
             options.allow_uids += (int(value),)
         elif word == "--allow-user":

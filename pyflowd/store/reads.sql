@@ -36,7 +36,7 @@ SELECT run, workflow, state, reason, error, trigger, params, created_us, started
 FROM run WHERE run = ?
 
 -- name: run_of_key
-SELECT run FROM run WHERE workflow = ? AND key = ?
+SELECT run, params FROM run WHERE workflow = ? AND key = ?
 
 -- name: newest_run
 SELECT max(run) FROM run WHERE workflow = ?

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections import Counter
 from functools import partial
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pyflowd.crashpoints import CRASHPOINTS
+from pyflowd.protocol import RerunRun, RunView
 from tests.daemon.checker import check_fold, check_witness
 from tests.daemon.instance import Instance, wait_until
 
@@ -204,3 +206,58 @@ def test_tasks_live_over_an_upgrade_of_the_keeper(daemon: Instance) -> None:
     gate.write_text("x\n")
     assert daemon.wait_run(run)["tasks"]["a"]["exit_code"] == 9
     assert daemon.keeper().pid == keeper.pid
+
+
+def test_a_record_that_is_taken_away_is_lost_and_nothing_of_the_attempt_lives_on(instance: Instance) -> None:
+    """The keeper's folder is removed under it, as a cleaner of temporary folders may do."""
+    instance.start()
+    instance.install("w.yaml", 'tasks: {a: {run: "echo $$; exec sleep 60"}}')
+    run = instance.run("w")
+    instance.wait_task(run, "a", "running")
+    pid = int(wait_until(lambda: instance.ctl("logs", run, "--raw").stdout, "its pid"))
+    old = instance.keeper()
+    instance.kill()
+    shutil.rmtree(instance.root / "run")
+    instance.start()
+    ended = instance.wait_run(run)
+    assert (ended["state"], ended["tasks"]["a"]["reason"]) == ("failed", "lost")
+    wait_until(lambda: "sleep" not in cmdline(pid), "the sleep is gone")
+    old.kill()
+
+
+def cmdline(pid: int) -> str:
+    path = Path(f"/proc/{pid}/cmdline")
+    return path.read_text() if path.exists() else ""
+
+
+def test_the_end_of_another_states_attempt_is_left_for_that_state(instance: Instance) -> None:
+    """A state folder that was moved aside comes back: the end of its attempt is still there, and nothing runs twice."""
+    instance.start()
+    witness = instance.root / "witness"
+    text = f"echo x >> {witness}; sleep 1; exit 9"
+    instance.install("w.yaml", json.dumps({"tasks": {"a": {"run": text, "retry": {"on_lost": "retry"}}}}))
+    run = instance.run("w")
+    wait_until(witness.exists, "it runs")
+    instance.kill()
+    (instance.root / "state").rename(instance.root / "aside")
+    instance.start()
+    journal = instance.root / "run" / "journal"
+    wait_until(lambda: b"\nE\t" in journal.read_bytes(), "it has ended, under a stranger's eyes")
+    instance.kill()
+    shutil.rmtree(instance.root / "state")
+    (instance.root / "aside").rename(instance.root / "state")
+    instance.start()
+    ended = instance.wait_run(run)
+    assert (ended["tasks"]["a"]["exit_code"], ended["tasks"]["a"]["attempts"]) == (9, 1)
+    assert witness.read_text() == "x\n"
+
+
+def test_a_key_that_is_repeated_for_a_rerun_is_one_run(daemon: Instance) -> None:
+    daemon.install("w.yaml", "tasks: {a: {run: 'true'}}")
+    run = daemon.run("w")
+    daemon.wait_run(run)
+    with daemon.client() as client:
+        first, second = (list(client.ask(RerunRun(run=run, key="k")))[0] for _ in range(2))  # noqa: RUF015  (all of it)
+    assert isinstance(first, RunView)
+    assert isinstance(second, RunView)
+    assert first.run == second.run != run
