@@ -21,14 +21,14 @@ FLOORS: list[tuple[str, str]] = [
     ),
     (
         "formats",
-        "cron document events grammar layout loader_frames outcomes overlap protocol remains rerun retry tasklogs zones",
+        "cron document events grammar layout loader_frames outcomes overlap protocol rerun retry tasklogs zones",
     ),
     ("readers", "commandline document_json document_yaml fields peer render_json render_runs schedule settling"),
     (
         "parts",
         "catalog control definition_task engine keeperlink loader params render_graph render_host settings watcher",
     ),
-    ("rules", "definition_params definition_triggers launch render store.batch store.statements watcher"),
+    ("rules", "definition_params definition_triggers launch render store.batch store.statements"),
     ("record", "definition store.store"),
     ("runs", "health lint runs views"),
     ("workflows", "loader_child recovery sampler workflows"),
