@@ -55,7 +55,7 @@ def read_host(environ: dict[str, str]) -> Host:
         (path for path in ("/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash") if os.access(path, os.X_OK)), ""
     )
     return Host(
-        own=Account(name=name, home=home, path=environ.get("PATH") or PATH),
+        own=Account(name=name, home=_home(home), path=environ.get("PATH") or PATH),
         passed_on={key: environ[key] for key in PASSED_ON if key in environ},
         strict_shell=(bash, "-euo", "pipefail", "-c") if bash else ("/bin/sh", "-eu", "-c"),
     )
@@ -69,13 +69,18 @@ def account(user: str | None, host: Host) -> Account:
         entry = pwd.getpwnam(user)
     except KeyError:
         return Account(name=user, home="/")
+    return Account(name=entry.pw_name, home=_home(entry.pw_dir))
+
+
+def _home(folder: str) -> str:
+    """A user's home folder; / where there is none, as of `nobody`: cron and systemd begin there then."""
     try:
-        os.stat(entry.pw_dir)
-    except FileNotFoundError:  # as of `nobody`: cron and systemd begin in / then
-        return Account(name=entry.pw_name, home="/")
+        os.stat(folder)
+    except FileNotFoundError:
+        return "/"
     except OSError:
         pass  # it is there, though not for us to see
-    return Account(name=entry.pw_name, home=entry.pw_dir)
+    return folder
 
 
 def command(kind: Kind, name: str, host: Host) -> tuple[str, ...]:
