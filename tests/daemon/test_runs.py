@@ -142,7 +142,8 @@ def test_a_task_has_its_environment_and_nothing_of_the_daemons(daemon: Instance)
     env = dict(line.split("=", 1) for line in lines if "=" in line)
     assert (env["A"], env["B"], env["PYFLOW_TASK"], env["PYFLOW_ATTEMPT"]) == ("file", "task", "t", "1")
     assert env["PYFLOW_RUN_ID"] == str(ended["run"])
-    assert lines[-1] == pwd.getpwuid(os.geteuid()).pw_dir
+    home = pwd.getpwuid(os.geteuid()).pw_dir
+    assert lines[-1] == (home if os.path.isdir(home) else "/")
     assert not {"PYTHONPATH", "PYTHONWARNINGS", "PYFLOWD_CRASH"} & set(env)
 
 
