@@ -357,21 +357,23 @@ def _checked(cron: Cron) -> Cron:
 # ---- In words -------------------------------------------------------------------------------------------------------
 
 
-def advice(cron: Cron) -> tuple[str, ...]:
-    """What may surprise the author of a valid expression, a sentence each."""
+def advice(cron: Cron) -> tuple[tuple[str, str], ...]:
+    """What may surprise the author of a valid expression: a code and a sentence each (rule T2)."""
     found = []
     if cron.either_day:
-        found.append(
+        sentence = (
             "day of month and day of week are both given: it runs on days that fit either; "
             "begin one of them with * to want both"
         )
+        found.append(("cron_days", sentence))
     for index, unit in ((_MINUTE, "hour"), (_HOUR, "day")):
         step = re.fullmatch(r"\*/([0-9]+)", cron.text.split()[index] if not cron.reboot else "")
         size = _HIGHEST[index] + 1
         if step and int(step[1]) >= size:
-            found.append(f"{_FIELDS[index]}: {step[0]} is the same as 0")
+            found.append(("cron_step", f"{_FIELDS[index]}: {step[0]} is the same as 0"))
         elif step and size % int(step[1]):
-            found.append(f"{_FIELDS[index]}: {step[0]} begins anew with each {unit}, so its last step is shorter")
+            sentence = f"{_FIELDS[index]}: {step[0]} begins anew with each {unit}, so its last step is shorter"
+            found.append(("cron_step", sentence))
     return tuple(found)
 
 

@@ -20,6 +20,7 @@ from pyflowd.dispatcher import Dispatcher
 from pyflowd.errors import PyflowError, Refused, Unavailable
 from pyflowd.events import DaemonStarted, DaemonStopped
 from pyflowd.handlers import Handlers
+from pyflowd.handlers_runs import RunHandlers
 from pyflowd.health import Health
 from pyflowd.keeperlink import KeeperLink
 from pyflowd.loader import Loader
@@ -66,10 +67,11 @@ class Daemon:
         self.sampler = Sampler(self.runs, self.settings.sample_interval_s)
         self.janitor = Janitor(self.logs)
         self.retirement = Retirement(self.runs, self.workflows, self.logs, self.janitor, self.settings.retention)
-        handlers = Handlers(
-            self.store, self.runs, self.workflows, self.definitions, self.logs, self.sampler, self.health,
-            {Level.READ: self.settings.group_read, Level.OPERATE: self.settings.group_operate},
-        )  # fmt: skip
+        of_runs = RunHandlers(
+            self.store, self.runs, self.workflows, self.definitions, self.logs, self.sampler, self.health
+        )
+        groups = {Level.READ: self.settings.group_read, Level.OPERATE: self.settings.group_operate}
+        handlers = Handlers(of_runs, groups)
         console = Console(handlers.handle, clock, zone.name)
         known = peer.roles(os.geteuid(), self.settings.group_operate, self.settings.group_read)
         self.control = Control(

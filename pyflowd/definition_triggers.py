@@ -117,8 +117,5 @@ def _schedule(name: str, found: dict[str, Any], declared: tuple[Param, ...] | No
 
 
 def _lint(schedule: Schedule, mark: int, report: Report) -> None:
-    if cron.parse(schedule.cron).either_day:
-        message = (
-            f"{schedule.name}: fires when the day of month or the day of week fits, not only when both do (rule T2)"
-        )
-        report.add(mark, "cron_days", message, "leave one of them *, or make two triggers", warning=True)
+    for code, surprise in cron.advice(cron.parse(schedule.cron)):
+        report.add(mark, code, f"{schedule.name}: {surprise}", warning=True)

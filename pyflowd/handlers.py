@@ -12,10 +12,8 @@ from typing import Any
 from pyflowd import views
 from pyflowd.clock import US
 from pyflowd.control import Wait
-from pyflowd.definitions import Definitions
 from pyflowd.errors import Forbidden, Refused
 from pyflowd.handlers_runs import PROGRESS_QUIET_US, RunHandlers
-from pyflowd.health import Health
 from pyflowd.model import RunState
 from pyflowd.peer import Peer
 from pyflowd.protocol import (
@@ -53,12 +51,7 @@ from pyflowd.protocol import (
     WorkflowPage,
 )
 from pyflowd.replies import Replies
-from pyflowd.runs import Runs
-from pyflowd.sampler import Sampler
-from pyflowd.store.store import Store
-from pyflowd.tasklogs import TaskLogs
 from pyflowd.version import VERSION
-from pyflowd.workflows import Workflows
 
 DAY_US = 86_400 * US
 PAGE = 200
@@ -74,26 +67,16 @@ NEXT_MAX = 10_000
 class Handlers:
     """Answers requests. `handle` is given to the control socket, to the console, later to the web."""
 
-    def __init__(
-        self,
-        store: Store,
-        runs: Runs,
-        workflows: Workflows,
-        definitions: Definitions,
-        logs: TaskLogs,
-        sampler: Sampler,
-        health: Health,
-        groups: Mapping[Level, str],
-    ) -> None:
+    def __init__(self, of_runs: RunHandlers, groups: Mapping[Level, str]) -> None:
         """`groups`: whose members have a level."""
-        self.store = store
-        self.runs = runs
-        self.workflows = workflows
-        self.definitions = definitions
-        self.of_runs = RunHandlers(store, runs, workflows, definitions, logs, sampler, health)
-        self.health = health
+        self.of_runs = of_runs
+        self.store = of_runs.store
+        self.runs = of_runs.runs
+        self.workflows = of_runs.workflows
+        self.definitions = of_runs.definitions
+        self.health = of_runs.health
+        self.clock = of_runs.clock
         self.groups = groups
-        self.clock = runs.clock
         self._table: dict[type, Callable[[Any, Peer], Replies]] = {
             GetHost: self._host,
             GetRun: self.of_runs.get_run,

@@ -99,10 +99,6 @@ def fit(text: str, columns: int) -> str:
     return kept + "…"
 
 
-def pad(text: str, columns: int) -> str:
-    return text + " " * (columns - text_width(text))
-
-
 def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 

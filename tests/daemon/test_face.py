@@ -14,6 +14,7 @@ import pytest
 
 from pyflowd.errors import Forbidden
 from pyflowd.handlers import Handlers
+from pyflowd.handlers_runs import RunHandlers
 from pyflowd.peer import Peer
 from pyflowd.protocol import CancelRun, GetHost, Level, Reload, Request
 from tests.daemon.instance import REPOSITORY, Instance, wait_until
@@ -246,6 +247,6 @@ def test_an_event_does_not_say_its_state_twice(daemon: Instance) -> None:
 def test_who_may_not_is_told_which_group_to_ask_for(request_: Request, remedy: str) -> None:
     unused = cast("Any", SimpleNamespace(clock=None))
     groups = {Level.READ: "lookers", Level.OPERATE: "doers"}
-    handlers = Handlers(unused, unused, unused, unused, unused, unused, unused, groups)
+    handlers = Handlers(RunHandlers(unused, unused, unused, unused, unused, unused, unused), groups)
     with pytest.raises(Forbidden, match=f"may not do this; {remedy}"):
         handlers.handle(request_, Peer(uid=65534, gid=65534, pid=1))

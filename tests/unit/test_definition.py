@@ -220,6 +220,7 @@ def test_warnings_come_with_the_workflow() -> None:
     ("text", "code"),
     [
         ('schedule: "0 3 1 * 5"\n' + TASKS, "cron_days"),
+        ('schedule: "*/40 * * * *"\n' + TASKS, "cron_step"),
         ("env: {V: 3.10}\n" + TASKS, "number_text"),
         ("tasks: {a: {argv: [x, 0x1F]}}\n", "number_text"),
         ("tasks: {a: {run: x}, b: {run: x, needs: [a, a]}}\n", "needs_twice"),
