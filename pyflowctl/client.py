@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import _socket
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -21,9 +21,17 @@ from pyflowd.errors import Forbidden, NotFound, PyflowError, Refused, Unavailabl
 from pyflowd.protocol import (
     FRAME_MAX,
     Alive,
+    AnswerApproval,
+    AnswerView,
+    ApprovalPage,
+    ApprovalView,
+    ArtifactOpen,
+    ArtifactPage,
+    ArtifactView,
     CancelRun,
     Done,
     Failure,
+    GetArtifact,
     GetHealth,
     GetHost,
     GetRun,
@@ -31,10 +39,13 @@ from pyflowd.protocol import (
     HealthView,
     Hello,
     HostView,
+    ListApprovals,
+    ListArtifacts,
     ListRuns,
     ListWorkflows,
     LogClose,
     LogOpen,
+    Part,
     PauseWorkflow,
     Reply,
     Request,
@@ -54,11 +65,10 @@ from pyflowd.protocol import (
 _ERRORS = {error.code: error for error in (UsageError, NotFound, Unavailable, Forbidden, Refused)}
 _ANCILLARY_BYTES = 4096
 T = TypeVar("T")
+_Signal = Alive | LogOpen | LogClose | ArtifactOpen | Part
 # msgspec decodes a union of structs as maps, or one of structs as arrays, not both: the first byte tells which it is.
 _reply_decoder: msgspec.msgpack.Decoder[Reply | Done | Failure] = msgspec.msgpack.Decoder(Reply | Done | Failure)
-_signal_decoder: msgspec.msgpack.Decoder[Alive | LogOpen | LogClose] = msgspec.msgpack.Decoder(
-    Alive | LogOpen | LogClose
-)
+_signal_decoder: msgspec.msgpack.Decoder[_Signal] = msgspec.msgpack.Decoder(_Signal)
 
 
 class OpenLog(msgspec.Struct, frozen=True):
@@ -69,7 +79,14 @@ class OpenLog(msgspec.Struct, frozen=True):
     index_fd: int
 
 
-Answer = Reply | OpenLog | LogClose
+class OpenArtifact(msgspec.Struct, frozen=True):
+    """A kept file, open; whoever takes it closes it."""
+
+    artifact: ArtifactOpen
+    fd: int
+
+
+Answer = Reply | OpenLog | OpenArtifact | LogClose
 
 
 def connect(*, root: str | None = None, socket: str | None = None, timeout_s: float = link.TIMEOUT_S) -> Client:
@@ -143,6 +160,10 @@ class Client:
                     if len(self._descriptors) < 2:
                         raise Unavailable("the daemon opened a log without its files; is the limit of open files low?")
                     yield OpenLog(answer, self._descriptors.pop(0), self._descriptors.pop(0))
+                case ArtifactOpen():
+                    if not self._descriptors:
+                        raise Unavailable("the daemon opened a file without it; is the limit of open files low?")
+                    yield OpenArtifact(answer, self._descriptors.pop(0))
                 case _:
                     yield answer
 
@@ -166,26 +187,52 @@ class Client:
         pages = self.ask(request or ListRuns())
         return [view for page in pages if isinstance(page, RunPage) for view in page.runs]
 
-    def run(self, of: int | str) -> tuple[RunView, list[TaskView]]:
-        """A run, or the newest run of a workflow, with its tasks."""
+    def run(self, of: int | str, *, items: bool = True) -> tuple[RunView, list[TaskView]]:
+        """A run, or the newest run of a workflow, with its tasks, each followed by its items, and its handlers.
+
+        Without `items`: of each fan-out a few that went wrong or are under way.
+        """
         found: RunView | None = None
         tasks: list[TaskView] = []
-        for answer in self.ask(GetRun(of=str(of))):
+        for answer in self.ask(GetRun(of=str(of), items=items)):
             if isinstance(answer, RunView):
                 found = answer
             elif isinstance(answer, TaskPage):
                 tasks += answer.tasks
         return _present(found), tasks
 
-    def start(self, workflow: str, *, params: dict[str, Any] | None = None, key: str = "") -> RunView:
-        """Record a run; it exists when this returns."""
-        return self._one(StartRun(workflow=workflow, params=params or {}, key=key), RunView)
+    def start(
+        self, workflow: str, *, params: dict[str, Any] | None = None, key: str = "", only: Iterable[str] = ()
+    ) -> RunView:
+        """Record a run; it exists when this returns. `only`: these tasks and what they need."""
+        return self._one(StartRun(workflow=workflow, params=params or {}, key=key, only=list(only)), RunView)
 
     def rerun(self, run: int, *, failed_only: bool = False) -> RunView:
         return self._one(RerunRun(run=run, failed_only=failed_only), RunView)
 
-    def cancel(self, run: int) -> RunView:
-        return self._one(CancelRun(run=run), RunView)
+    def cancel(self, run: int, *, task: str = "") -> RunView:
+        """Stop a run, or one task or item of it."""
+        return self._one(CancelRun(run=run, task=task), RunView)
+
+    def approvals(self) -> list[ApprovalView]:
+        """What waits for an answer."""
+        pages = self.ask(ListApprovals())
+        return [view for page in pages if isinstance(page, ApprovalPage) for view in page.approvals]
+
+    def approve(self, run: int, task: str, *, comment: str = "", choice: str | None = None) -> AnswerView:
+        return self._one(AnswerApproval(run=run, task=task, approve=True, comment=comment, choice=choice), AnswerView)
+
+    def reject(self, run: int, task: str, *, comment: str = "") -> AnswerView:
+        return self._one(AnswerApproval(run=run, task=task, approve=False, comment=comment), AnswerView)
+
+    def artifacts(self, of: int | str, task: str | None = None) -> list[ArtifactView]:
+        """Files kept with a run."""
+        pages = self.ask(ListArtifacts(of=str(of), task=task))
+        return [view for page in pages if isinstance(page, ArtifactPage) for view in page.artifacts]
+
+    def artifact(self, of: int | str, task: str, name: str) -> OpenArtifact:
+        """One kept file; close its descriptor."""
+        return self._one(GetArtifact(of=str(of), task=task, name=name), OpenArtifact)
 
     def wait(self, run: int) -> RunView:
         """The run when it has ended."""
@@ -210,11 +257,17 @@ class Client:
         except (OSError, TimeoutError) as error:
             raise Unavailable(f"the daemon took no request: {error}; see: systemctl status pyflowd") from None
 
-    def _next(self) -> Reply | Done | Failure | Alive | LogOpen | LogClose:
+    def _next(self) -> Reply | Done | Failure | Alive | LogOpen | LogClose | ArtifactOpen:
+        parts: list[bytes] = []
         body = self._body()
-        is_array = 0x90 <= body[0] <= 0x9F or body[0] in (0xDC, 0xDD)
         try:
-            return _signal_decoder.decode(body) if is_array else _reply_decoder.decode(body)
+            while _is_array(body):
+                signal = _signal_decoder.decode(body)
+                if not isinstance(signal, Part):
+                    return signal
+                parts.append(signal.data)
+                body = b"".join(parts) if signal.last else self._body()
+            return _reply_decoder.decode(body)
         except msgspec.MsgspecError as error:
             raise Unavailable(f"the answer cannot be read: {error}; are daemon and client of one version?") from None
 
@@ -240,6 +293,10 @@ class Client:
         if not data:
             raise Unavailable("the daemon closed the connection before it had answered")
         return data
+
+
+def _is_array(body: bytes) -> bool:
+    return 0x90 <= body[0] <= 0x9F or body[0] in (0xDC, 0xDD)
 
 
 def _present(found: T | None) -> T:

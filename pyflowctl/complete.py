@@ -11,16 +11,24 @@ from collections.abc import Iterable, Iterator
 from pyflowctl.client import Client, connect
 from pyflowd.errors import PyflowError
 from pyflowd.grammar import BY_NAME, COMMANDS, GLOBAL_OPTIONS, SHELLS, CommandSpec, Option
-from pyflowd.protocol import DefinitionView, ListRuns, RunView, ShowWorkflow
+from pyflowd.layout import clean
+from pyflowd.protocol import DefinitionView, GetGraph, GraphView, ListRuns, RunView, ShowWorkflow
 
 _TIMEOUT_S = 2.0
+_ASKED = {
+    "workflow", "paused", "run", "live-run", "waiting-run", "task", "task-of", "item", "approval", "artifact", "param",
+}  # fmt: skip
+"""Kinds that the daemon knows."""
+_HARMLESS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.,:@%+-=/[]")
+"""What a candidate may hold: the key of an item may be any text, and bash puts a candidate into the line unquoted."""
 Candidate = tuple[str, str]
 
 
 def candidates(words: list[str]) -> list[Candidate]:
     """What the last word may become."""
     *before, current = words or [""]
-    return [found for found in _possible(before, current) if found[0].startswith(current)]
+    found = (candidate for candidate in _possible(before, current) if candidate[0].startswith(current))
+    return [(name, clean(about)) for name, about in found if _HARMLESS.issuperset(name)]
 
 
 def _possible(before: list[str], current: str) -> Iterator[Candidate]:
@@ -68,7 +76,7 @@ def _names(kinds: str, arguments: list[str], values: dict[str, str]) -> Iterator
         yield from ((command.name, command.summary) for command in COMMANDS)
     if "shell" in wanted:
         yield from ((shell, "") for shell in SHELLS)
-    if not {"workflow", "paused", "run", "live-run", "task", "param"} & set(wanted):
+    if not _ASKED & set(wanted):
         return
     try:
         with connect(root=values.get("--root"), socket=values.get("--socket"), timeout_s=_TIMEOUT_S) as client:
@@ -92,8 +100,27 @@ def _known(client: Client, wanted: list[str], arguments: list[str]) -> Iterator[
         for answer in client.ask(ShowWorkflow(workflow=arguments[0])):
             if isinstance(answer, DefinitionView):
                 yield from ((f"{name}=", "") for name in answer.params)
-    if "task" in wanted and arguments:
-        yield from ((task.task, task.state) for task in client.run(arguments[0])[1])
+    if "task-of" in wanted and arguments:
+        for answer in client.ask(GetGraph(of=arguments[0])):
+            if isinstance(answer, GraphView):
+                yield from ((task.task, "") for task in answer.tasks)
+    if "waiting-run" in wanted:
+        for waiting in client.approvals():
+            yield str(waiting.run), f"{waiting.workflow}: {waiting.task}"
+    if arguments:
+        yield from _of_run(client, wanted, arguments)
+
+
+def _of_run(client: Client, wanted: list[str], arguments: list[str]) -> Iterator[Candidate]:
+    """What the run or workflow that the command line names has."""
+    if "task" in wanted:
+        found = client.run(arguments[0], items=False)[1]
+        yield from ((task.task, task.state) for task in found if "item" in wanted or task.item is None)
+    if "approval" in wanted:
+        of = (view for view in client.approvals() if arguments[0] in (str(view.run), view.workflow))
+        yield from ((view.task, view.message) for view in of)
+    if "artifact" in wanted and len(arguments) > 1:
+        yield from ((kept.name, "") for kept in client.artifacts(arguments[0], arguments[1]))
 
 
 def _runs(views: Iterable[RunView]) -> Iterator[Candidate]:

@@ -1,4 +1,4 @@
-"""Commands that need no daemon, or more than a daemon: help, lint, next --cron, completion, version, doctor.
+"""Commands that need no daemon, or more than a daemon: help, lint, fix, next --cron, completion, version, doctor.
 
 Imported on demand, and each command imports what it alone needs, so that none pays for another.
 """
@@ -67,6 +67,8 @@ def _run(argv: list[str]) -> int:
             return _completion(words.arguments[0])
         case "lint":
             return _lint(words)
+        case "fix":
+            return _fix(words)
         case "next":
             return _next(words)
         case "version":
@@ -136,6 +138,30 @@ def _lint(words: Words) -> int:
     else:
         _print(page(render_host.lint(len(words.arguments), problems, _style_of(words))))
     return 1 if any(problem.severity == "error" for problem in problems) else 0
+
+
+def _fix(words: Words) -> int:
+    from pyflowctl.linting import fix_file
+    from pyflowd import render_host, render_json
+
+    files = [fix_file(path, dry_run=words.has("dry-run")) for path in words.arguments]
+    if words.value("output") == "json":
+        shown = [
+            {
+                "file": each.path,
+                "changed": bool(each.diff),
+                "diff": each.diff,
+                "problems": [render_json.problem(problem) for problem in each.problems],
+            }
+            for each in files
+        ]
+        _print(render_json.encode(shown) + b"\n")
+    else:
+        _print("".join(each.diff for each in files))
+        problems = [problem for each in files for problem in each.problems]
+        if problems:
+            _print(page(render_host.lint(len(files), problems, _style_of(words))))
+    return 1 if any(each.problems for each in files) else 0
 
 
 def _next(words: Words) -> int:

@@ -66,12 +66,18 @@ def name_colour(task: str) -> str:
 def label(time_us: int, today_is: str, name: str, width: int, task: str, colour: bool) -> bytes:
     """What stands before each line: time, and the name where more than one task is shown (`width` above 0)."""
     at = stamp(time_us, today_is)
+    name = _printable(name)
     shown = f"{name:<{width}}  " if width else ""
     if not colour:
         return f"{at}  {shown}".encode()
     if shown:
         shown = f"\x1b[{name_colour(task)}m{shown}{_RESET}"
     return f"{_DIM}{at}{_RESET}  {shown}".encode()
+
+
+def _printable(name: str) -> str:
+    """The key of an item may be any text."""
+    return name if name.isprintable() else "".join(char if char.isprintable() else "?" for char in name)
 
 
 def labelled(data: bytes, prefix: bytes) -> bytes:
@@ -91,8 +97,11 @@ def json_lines(data: bytes, head: bytes) -> bytes:
 
 
 def json_head(run: int, task: str, attempt: int, time_us: int) -> bytes:
+    from _json import encode_basestring_ascii
+
     at = iso_stamp(time_us)
-    return f'{{"run": {run}, "task": "{task}", "attempt": {attempt}, "time": "{at}", "text": '.encode()
+    name = encode_basestring_ascii(task)
+    return f'{{"run": {run}, "task": {name}, "attempt": {attempt}, "time": "{at}", "text": '.encode()
 
 
 def for_terminal(data: bytes, colour: bool) -> bytes:

@@ -125,8 +125,7 @@ class LogView:
                     self._add(source, piece)
                 if source in self._live:
                     break  # one that is written without a pause must not keep the daemon's frames waiting
-        if until_us is None:
-            self._close_done()
+        self._close_done(all_read=until_us is None)
         self._flush()
         return shown
 
@@ -139,7 +138,7 @@ class LogView:
             turns -= 1
             shown = True
             write(1, data)
-        self._close_done()
+        self._close_done(all_read=True)
         return shown
 
     def _earliest(self, until_us: int | None) -> LogSource | None:
@@ -151,10 +150,11 @@ class LogView:
                 best, best_us = source, at_us
         return best
 
-    def _close_done(self) -> None:
+    def _close_done(self, *, all_read: bool) -> None:
+        """Let go of attempts of which nothing more comes: those with an end record, which is read last, at any time."""
         now_s = time.monotonic()
         for source in [source for source in self.sources if source not in self._live]:
-            if not source.ended and self._deadlines.get(source, 0.0) > now_s:
+            if not source.ended and (not all_read or self._deadlines.get(source, 0.0) > now_s):
                 continue
             if rest := source.rest():
                 self._add(source, rest)

@@ -28,11 +28,11 @@ from pyflowctl.link import (
 )
 from pyflowctl.packing import FRAME_MAX, Value, pack
 
-LOCAL_COMMANDS = ("help", "lint", "completion", "doctor", "version", "__complete")
+LOCAL_COMMANDS = ("help", "lint", "fix", "completion", "doctor", "version", "__complete")
 VALUED_OPTIONS = (
     "--root", "--socket", "-o", "--output", "--colour", "--color",
     "-p", "--param", "--key", "-n", "--lines", "--limit", "--since", "--state", "--from",
-    "--cron", "--timezone", "--dst", "--run",
+    "--cron", "--timezone", "--dst", "--run", "--only", "--comment", "--choose", "--to",
 )  # fmt: skip
 """Options that take a value; a test compares them with the grammar."""
 RECONNECT_PAUSE_S = 0.1
@@ -43,7 +43,7 @@ USAGE_STATUS = 2
 
 
 def scan(argv: list[str]) -> tuple[dict[str, str], list[str]]:
-    """The options that take a value (the last one wins), and the words that are no options."""
+    """The options that take a value (the last one wins) and --force, and the words that are no options."""
     options: dict[str, str] = {}
     words: list[str] = []
     expects = ""
@@ -56,6 +56,8 @@ def scan(argv: list[str]) -> tuple[dict[str, str], list[str]]:
             break
         elif word in VALUED_OPTIONS:
             expects = word
+        elif word == "--force":
+            options[word] = ""
         elif word.startswith("--") and "=" in word:
             name, _, value = word.partition("=")
             options[name] = value
@@ -217,6 +219,10 @@ def show(frames: Frames, timeout_s: float, options: dict[str, str]) -> int:
                 write(2 if stream == 2 else 1, text)
             case ["finish", int(exit_status)]:
                 return exit_status
+            case ["artifact_open", *_]:
+                from pyflowctl.fetch import save  # only `artifacts RUN TASK NAME` fetches a file
+
+                save(frame, frames.descriptors, options)
             case ["log_open", *_]:
                 from pyflowctl.logview import show_logs  # only `logs` and `run --follow` read logs
 

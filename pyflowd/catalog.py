@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pyflowd.loader_frames import Loaded, Rejected, Result, Signature, Unsettled, Vanished
+from pyflowd.loader_frames import Loaded, Rejected, Result, Seen, Traced, Unsettled, Vanished
 from pyflowd.model import Problem, Severity
 
 
@@ -23,8 +23,10 @@ class Row(Struct, frozen=True, kw_only=True):
     """Of the workflow that is in force from this file; None: none is."""
     digest: str | None = None
     """SHA-256 of the text in force."""
-    signature: Signature | None = None
-    """Of the file as it was read last, whether that was good or bad."""
+    seen: Seen | None = None
+    """What it was made of as it was read last, whether that was good or bad."""
+    source: str = ""
+    """Key of the file in force where that is not its name: it is the vendor's."""
     problems: tuple[Problem, ...] = ()
     """Of the text read last: warnings of what is in force, or errors of a newer one that is not."""
     claimed: str | None = None
@@ -50,7 +52,7 @@ class Removed(Struct, frozen=True):
 
 
 class Noted(Struct, frozen=True):
-    """What is in force stays; `row` has new problems or a new signature to keep and to show."""
+    """What is in force stays; `row` has new problems, or other parts, to keep and to show."""
 
     row: Row
 
@@ -83,13 +85,18 @@ class Catalog:
         return self._rows[self._holders[name]] if name in self._holders else None
 
     @property
-    def known(self) -> dict[str, Signature]:
-        """What `settling.plan` compares a scan with."""
-        return {row.file: row.signature for row in self._rows.values() if row.signature is not None}
+    def known(self) -> dict[str, Seen | None]:
+        """What `planning.plan` compares a scan with."""
+        return {row.file: row.seen for row in self._rows.values()}
 
-    def asked(self, file: str, signature: Signature) -> None:
+    def asked(self, file: str, seen: Seen) -> None:
         """`file` is being loaded as a scan saw it: it need not be asked for again until it changes."""
-        self._rows[file] = replace(self._rows.get(file, Row(file=file)), signature=signature)
+        self._rows[file] = replace(self._rows.get(file, Row(file=file)), seen=seen)
+
+    def forget(self, file: str) -> None:
+        """What was read of `file` is not what had settled: whatever the next scan sees is to be loaded."""
+        if file in self._rows:
+            self._rows[file] = replace(self._rows[file], seen=None)
 
     def apply(self, result: Result) -> list[Change]:
         """What one result of loading changes, in the order in which it is to be done."""
@@ -98,7 +105,7 @@ class Catalog:
                 return self._loaded(result)
             case Rejected():
                 return [self._rejected(result)]
-            case Unsettled() | Vanished():
+            case Unsettled() | Vanished() | Traced():
                 return []  # a scan will tell of it again, and knows whether it stays away
 
     def remove(self, file: str) -> list[Change]:
@@ -108,18 +115,19 @@ class Catalog:
 
     def _loaded(self, loaded: Loaded) -> list[Change]:
         old = self._rows.get(loaded.file, Row(file=loaded.file))
-        signature = loaded.signature or old.signature
+        seen = loaded.seen or old.seen
         holder = self._holders.get(loaded.name, loaded.file)
         if holder != loaded.file:
-            row = replace(old, signature=signature, problems=(_taken(loaded, holder),), claimed=loaded.name)
+            row = replace(old, seen=seen, problems=(_taken(loaded, holder),), claimed=loaded.name)
             self._rows[loaded.file] = row
             return [Noted(row)]
         row = Row(
             file=loaded.file,
             name=loaded.name,
             digest=loaded.digest,
-            signature=signature,
+            seen=seen,
             problems=loaded.problems,
+            source=loaded.source if loaded.source != loaded.file else "",
         )
         self._rows[loaded.file] = row
         changes: list[Change] = []
@@ -131,8 +139,8 @@ class Catalog:
 
     def _rejected(self, rejected: Rejected) -> Noted:
         old = self._rows.get(rejected.file, Row(file=rejected.file))
-        signature = rejected.signature or old.signature
-        row = self._rows[rejected.file] = replace(old, signature=signature, problems=rejected.problems, claimed=None)
+        seen = rejected.seen or old.seen
+        row = self._rows[rejected.file] = replace(old, seen=seen, problems=rejected.problems, claimed=None)
         return Noted(row)
 
     def _free(self, name: str, file: str) -> list[Change]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pyflowd import protocol
 from pyflowd.clock import from_us, to_us
@@ -115,6 +116,8 @@ def split(argv: list[str]) -> Words:
                 values[option.key] = ()
         else:
             arguments.append(word)
+    if spec.name not in arguments:  # it was the value of an option
+        raise UsageError(f'no command is given, "{spec.name}" is the value of an option; `pyflowctl help` names all')
     arguments.remove(spec.name)
     _check_arguments(spec, arguments)
     _check_options(spec, values)
@@ -189,7 +192,10 @@ def _request(words: Words, now_us: int, zone: tzinfo, files: Mapping[str, bytes]
     match words.command:
         case "status":
             of = words.argument(0)
-            return protocol.GetHost() if of is None else protocol.GetRun(of=_run_or_workflow(of))
+            if of is None and words.has("items"):
+                raise UsageError("status: --items goes with a run or a workflow")
+            all_items = words.has("items") or words.value("output") == "json"
+            return protocol.GetHost() if of is None else protocol.GetRun(of=_run_or_workflow(of), items=all_items)
         case "list":
             return protocol.ListWorkflows()
         case "run":
@@ -197,7 +203,7 @@ def _request(words: Words, now_us: int, zone: tzinfo, files: Mapping[str, bytes]
         case "logs":
             return protocol.GetLogs(
                 of=_run_or_workflow(words.arguments[0]),
-                task=_optional_name(words.argument(1), "task"),
+                task=_optional_task(words.argument(1)),
                 follow=words.has("follow"),
                 all_attempts=words.has("all-attempts"),
             )
@@ -210,7 +216,7 @@ def _request(words: Words, now_us: int, zone: tzinfo, files: Mapping[str, bytes]
             )
         case "cancel":
             run, workflow = _run_and_workflow(words.arguments[0])
-            return protocol.CancelRun(run=run, workflow=workflow)
+            return protocol.CancelRun(run=run, workflow=workflow, task=_optional_task(words.argument(1)) or "")
         case "rerun":
             run, workflow = _run_and_workflow(words.arguments[0])
             return protocol.RerunRun(
@@ -224,7 +230,8 @@ def _request(words: Words, now_us: int, zone: tzinfo, files: Mapping[str, bytes]
             name = _name(words.arguments[0], "workflow")
             return protocol.PauseWorkflow(workflow=name, paused=words.command == "pause")
         case "show":
-            return protocol.ShowWorkflow(workflow=_name(words.arguments[0], "workflow"))
+            name = _name(words.arguments[0], "workflow")
+            return protocol.ShowWorkflow(workflow=name, origin=words.has("origin"))
         case "graph":
             return protocol.GetGraph(of=_run_or_workflow(words.arguments[0]))
         case _:
@@ -236,6 +243,20 @@ def _more_requests(words: Words, now_us: int, zone: tzinfo) -> protocol.Request 
         case "wait":
             run, workflow = _run_and_workflow(words.arguments[0])
             return protocol.WatchRun(run=run, workflow=workflow)
+        case "approve" | "reject":
+            run, workflow = _run_and_workflow(words.arguments[0])
+            return protocol.AnswerApproval(
+                run=run,
+                workflow=workflow,
+                task=_task(words.arguments[1]),
+                approve=words.command == "approve",
+                comment=words.value("comment") or "",
+                choice=words.value("choose"),
+            )
+        case "approvals":
+            return protocol.ListApprovals()
+        case "artifacts":
+            return _artifacts(words)
         case "next":
             return _next(words)
         case "slots":
@@ -251,6 +272,10 @@ def _more_requests(words: Words, now_us: int, zone: tzinfo) -> protocol.Request 
                 limit=_count(words, "limit") or 50,
                 follow=words.has("follow"),
             )
+        case "notify":
+            return protocol.SendNotification(channel=_name(words.arguments[0], "channel"), text=words.arguments[1])
+        case "notifications":
+            return protocol.ListNotifications(limit=_count(words, "limit") or 20)
         case "reload":
             return protocol.Reload()
         case "doctor":
@@ -258,20 +283,37 @@ def _more_requests(words: Words, now_us: int, zone: tzinfo) -> protocol.Request 
         case "version":
             return protocol.GetVersion()
         case _:
-            return None  # help, lint, completion: the client's own
+            return None  # help, lint, fix, completion: the client's own
 
 
 def _start(words: Words, files: Mapping[str, bytes]) -> protocol.Request:
     what = words.arguments[0]
-    params = _params(words.values.get("param", ()))
-    key = words.value("key") or ""
-    dry_run = words.has("dry-run")
+    request = protocol.StartRun(
+        params=_params(words.values.get("param", ())),
+        params_are_text=True,
+        key=words.value("key") or "",
+        dry_run=words.has("dry-run"),
+        only=[_name(task, "task") for task in words.values.get("only", ())],
+    )
     if not is_file(what):
-        name = _name(what, "workflow")
-        return protocol.StartRun(workflow=name, params=params, params_are_text=True, key=key, dry_run=dry_run)
+        return replace(request, workflow=_name(what, "workflow"))
     if what not in files:
         raise UsageError(f"{what}: the client did not send this file; are daemon and client of one version?")
-    return protocol.StartRun(file=what, data=files[what], params=params, params_are_text=True, key=key, dry_run=dry_run)
+    return replace(request, file=what, data=files[what])
+
+
+def _artifacts(words: Words) -> protocol.Request:
+    """The list, or one file, which is no JSON."""
+    of = _run_or_workflow(words.arguments[0])
+    task, name = _optional_task(words.argument(1)), _optional_name(words.argument(2), "artifact")
+    if task is None or name is None:
+        for key in ("to", "force"):
+            if words.has(key):
+                raise UsageError(f"artifacts: --{key} goes with TASK and NAME, which say which file is wanted")
+        return protocol.ListArtifacts(of=of, task=task)
+    if words.value("output") == "json":
+        raise UsageError("artifacts: a file is no JSON; leave out -o json, or NAME to list what there is")
+    return protocol.GetArtifact(of=of, task=task, name=name)
 
 
 def _next(words: Words) -> protocol.Request | None:
@@ -307,12 +349,26 @@ def _run(text: str) -> int:
 
 def _name(text: str, what: str) -> str:
     if not is_name(text):
-        raise UsageError(f'"{text}" cannot be the name of a {what}: letters, digits, _ . - only, 63 at most')
+        article = "an" if what[0] in "aeiou" else "a"
+        raise UsageError(f'"{text}" cannot be the name of {article} {what}: letters, digits, _ . - only, 63 at most')
     return text
 
 
 def _optional_name(text: str | None, what: str) -> str | None:
     return None if text is None else _name(text, what)
+
+
+def _task(text: str) -> str:
+    """The name of a task, or of an item: `fetch[web1]`. What is in brackets is a key, which may be any text."""
+    head, bracket, key = text.partition("[")
+    _name(head, "task")
+    if bracket and not (len(key) > 1 and key.endswith("]")):
+        raise UsageError(f"\"{text}\" is no item; write TASK[KEY], in quotes, such as 'fetch[web1]'")
+    return text
+
+
+def _optional_task(text: str | None) -> str | None:
+    return None if text is None else _task(text)
 
 
 def _run_or_workflow(text: str) -> str:

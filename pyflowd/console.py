@@ -100,7 +100,7 @@ class Console:
             if not isinstance(reply, Done):
                 yield reply
         yield Again([])  # half a JSON value and then a whole one would be none
-        yield from self._handle(GetRun(of=str(run)), peer)
+        yield from self._handle(GetRun(of=str(run), items=invocation.output == "json"), peer)
         assert view is not None
         yield Done(exit_status=EXIT_OF_RUN[RunState(view.state)])
 
@@ -120,9 +120,11 @@ def _shown(invocation: Invocation, style: Style, replies: Iterator[Spoken | Agai
             match reply:
                 case Wait():
                     yield reply
+                case Attached(reply=LogOpen() as opened):
+                    silent = silent and not (opened.live or os.fstat(reply.descriptors[0]).st_size)
+                    yield Frame(frame(_with_options(opened, invocation)), reply.descriptors)
                 case Attached():
-                    silent = silent and not (reply.reply.live or os.fstat(reply.descriptors[0]).st_size)
-                    yield Frame(frame(_with_options(reply.reply, invocation)), reply.descriptors)
+                    yield Frame(frame(reply.reply), reply.descriptors)
                 case LogClose() | Again():
                     yield Frame(frame(reply))
                 case Done():

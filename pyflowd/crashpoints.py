@@ -15,7 +15,7 @@ CRASHPOINTS = (
     "before_reply",
     "after_reply",
     "exit_read",  # the keeper's word of an end is read, not committed
-    "acknowledged",
+    "acknowledged",  # the keeper has been told that an end is in the record, nobody else
 )
 
 _armed: dict[str, int] = {}

@@ -5,40 +5,55 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import secrets
 import selectors
 import signal
 import socket
 import stat
 
-from pyflowd import journal, launch, peer, settings, zones
+from pyflowd import journal, launch, peer, settings, template, zones
 from pyflowd.clock import US, SystemClock
 from pyflowd.console import Console
+from pyflowd.context import TaskNames
 from pyflowd.control import Answers, Control
 from pyflowd.crashpoints import arm
 from pyflowd.definitions import Definitions
 from pyflowd.dispatcher import Dispatcher
+from pyflowd.endings import Endings
 from pyflowd.errors import PyflowError, Refused, Unavailable
-from pyflowd.events import DaemonStarted, DaemonStopped
+from pyflowd.events import DaemonStarted, DaemonStopped, MessageLost
 from pyflowd.handlers import Handlers
+from pyflowd.handlers_approvals import ApprovalHandlers
+from pyflowd.handlers_logs import LogHandlers
+from pyflowd.handlers_notify import NotificationHandlers
 from pyflowd.handlers_runs import RunHandlers
 from pyflowd.health import Health
+from pyflowd.http_tasks import HttpTasks
+from pyflowd.inside import InsideTasks
+from pyflowd.janitor import Janitor
 from pyflowd.keeperlink import KeeperLink
-from pyflowd.loader import Loader
+from pyflowd.loader_frames import Folders
+from pyflowd.model import Notify
+from pyflowd.notify_spool import Notifier
 from pyflowd.paths import Paths
+from pyflowd.pool import Pool
 from pyflowd.protocol import Level
 from pyflowd.replies import framed
-from pyflowd.retention import Janitor, Retirement
-from pyflowd.runs import Runs
+from pyflowd.retention import Retirement
+from pyflowd.runs import LiveRun, Runs
 from pyflowd.sampler import Sampler
+from pyflowd.scratch import Scratch
+from pyflowd.store.batch import Batch
 from pyflowd.store.store import Store
 from pyflowd.systemd import listeners, notify
 from pyflowd.tasklogs import TaskLogs
 from pyflowd.timers import Timers
 from pyflowd.version import VERSION
-from pyflowd.watcher import Watcher
 from pyflowd.workflows import Workflows
 
 RETENTION_EVERY_US = 600 * US
+DRAIN_S = 20.0
+"""Rule I4: how long a stop waits for requests that are under way."""
 
 log = logging.getLogger("pyflowd.daemon")
 
@@ -58,20 +73,33 @@ class Daemon:
         self.health = Health(paths.label, clock.wall_us())
         self.store = Store(paths.state)
         self.logs = TaskLogs(paths.log)
-        self.runs = Runs(self.store, clock, self.timers, self.settings.max_tasks)
         zone = zones.zone(self.settings.timezone) if self.settings.timezone else zones.host_zone()
+        self.runs = Runs(self.store, clock, self.timers, self.settings.max_tasks, zone)
         self.workflows = Workflows(self.store, self.runs, self.store.instance, zone)
         self.definitions = Definitions(
-            self.workflows, Loader(paths.workflows, clock), Watcher(paths.workflows, clock), self.timers, self.selector
+            self.workflows, Folders(os.path.abspath(paths.workflows), paths.vendor), self.timers, self.selector
         )
         self.sampler = Sampler(self.runs, self.settings.sample_interval_s)
-        self.janitor = Janitor(self.logs)
+        self.scratch = Scratch(paths.state, self._secret())
+        self.runs.artifact_path = self.scratch.artifact
+        self.janitor = Janitor(self.logs, self.scratch)
+        self.pool = Pool(self.settings.max_tasks)
+        self.notifier = Notifier(
+            store=self.store, timers=self.timers, clock=clock, pool=self.pool, settings=self.settings,
+            host=socket.gethostname(), zone=zone.info, note=self.health.note,
+            lost=_say_lost,
+        )  # fmt: skip
+        host = launch.read_host(dict(os.environ), paths.workflows)
+        http = HttpTasks(self.runs, self.pool, self.logs, self.scratch, clock, self.settings.log_max_bytes)
+        self.inside = InsideTasks(self.runs, self.workflows, self._send, http.prepare, http.cancel)
+        endings = Endings(self.runs, self.logs, self.scratch, self.pool, host, self.settings.artifact_max_bytes)
         self.retirement = Retirement(self.runs, self.workflows, self.logs, self.janitor, self.settings.retention)
-        of_runs = RunHandlers(
-            self.store, self.runs, self.workflows, self.definitions, self.logs, self.sampler, self.health
-        )
+        of_runs = RunHandlers(self.store, self.runs, self.workflows, self.definitions, self.sampler, self.health)
         groups = {Level.READ: self.settings.group_read, Level.OPERATE: self.settings.group_operate}
-        handlers = Handlers(of_runs, groups)
+        handlers = Handlers(
+            of_runs, groups, NotificationHandlers(self.runs, self.notifier),
+            LogHandlers(of_runs, self.logs, self.scratch), ApprovalHandlers(of_runs, self.inside),
+        )  # fmt: skip
         console = Console(handlers.handle, clock, zone.name)
         known = peer.roles(os.geteuid(), self.settings.group_operate, self.settings.group_read)
         self.control = Control(
@@ -80,10 +108,33 @@ class Daemon:
         )  # fmt: skip
         self.link = KeeperLink(paths.keeper, paths.label, spawn=spawn_keeper)
         self.dispatcher = Dispatcher(
-            store=self.store, runs=self.runs, workflows=self.workflows, link=self.link, control=self.control,
-            logs=self.logs, timers=self.timers, clock=clock, selector=self.selector, settings=self.settings,
-            host=launch.read_host(dict(os.environ)), health=self.health,
+            store=self.store, runs=self.runs, workflows=self.workflows, inside=self.inside, http=http,
+            endings=endings, scratch=self.scratch, janitor=self.janitor, notifier=self.notifier, pool=self.pool,
+            link=self.link, control=self.control, logs=self.logs, timers=self.timers, clock=clock,
+            selector=self.selector, settings=self.settings, host=host, health=self.health,
         )  # fmt: skip
+
+    def _secret(self) -> str:
+        """Of this store: what only it may be able to compute."""
+        known = self.store.meta("secret")
+        if known is None:
+            known = secrets.token_hex(16)
+            batch = self.store.batch()
+            batch.add("meta", "secret", known)
+            self.store.commit(batch)
+        return known
+
+    def _send(self, kind: Notify, live: LiveRun, names: TaskNames) -> str:
+        """The message of a `notify` task, into the spool; the reason where it cannot be. Raises ExpressionError."""
+        text = template.render_text(kind.text, names)
+        subject = template.render_text(kind.subject, names) if kind.subject else ""
+        try:
+            self.notifier.send(
+                self.runs.batch, kind.channel, text, subject=subject, workflow=live.meta.workflow, run=live.meta.run
+            )
+        except PyflowError as error:
+            return str(error)
+        return ""
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; tasks go on after that."""
@@ -107,6 +158,7 @@ class Daemon:
             self.dispatcher.disk_is_full(f"{self.paths.state}: no space left on the device; free some")
         self.workflows.restore(now_us)
         self.dispatcher.start()
+        self.notifier.start()
         self.runs.batch.host_event(DaemonStarted(now_us, VERSION, self.dispatcher.boot_id))
         self.definitions.start()
         self._every(RETENTION_EVERY_US, self.retirement.begin)
@@ -129,9 +181,10 @@ class Daemon:
     def _stop(self) -> None:
         """In reverse; what is in the store stays true whether or not this comes to its end."""
         self.definitions.stop()
-        self.janitor.stop()
+        self.dispatcher.drain(DRAIN_S)
         self.runs.batch.host_event(DaemonStopped(self.clock.wall_us()))
         self.dispatcher.finish()
+        self.janitor.stop()
         self.control.stop()
         self.dispatcher.close()
         self.store.close()
@@ -160,6 +213,11 @@ class Daemon:
                 self.dispatcher.stop()
             elif number == signal.SIGHUP:
                 self.definitions.rescan()
+
+
+def _say_lost(batch: Batch, channel: str, number: int, error: str) -> None:
+    """The event of a message that reached nobody."""
+    batch.host_event(MessageLost(SystemClock().wall_us(), channel, number, error))
 
 
 def _make_folders(paths: Paths) -> None:

@@ -1,22 +1,27 @@
 """A document to a workflow: which keys there are, what they mean together, and all that is wrong at once.
 
 One table for each mapping of the file, one line for each key. Tasks are in `definition_task`, params in
-`definition_params`, triggers in `definition_triggers`. It knows nothing of folders, of other definitions and of what
-was in force before.
+`definition_params`, triggers in `definition_triggers`; what expressions name is judged by `definition_references`. It
+knows nothing of folders, of other definitions and of what was in force before.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from pyflowd import fields, graph
+from pyflowd import fields
+from pyflowd.definition_notify import read_notify_rules
+from pyflowd.definition_outputs import read_workflow_outputs
 from pyflowd.definition_params import read_params
-from pyflowd.definition_task import MAX_COMMAND_BYTES, read_defaults, read_task
+from pyflowd.definition_references import Known, Place, Scope, check
+from pyflowd.definition_task import Reading, read_defaults, read_tasks
 from pyflowd.definition_triggers import read_triggers
-from pyflowd.document import Document, Mapping, Sequence, quote
+from pyflowd.document import Document, Mapping, quote
 from pyflowd.fields import Enough, Report, Table, Wrong, read
-from pyflowd.model import Argv, Overlap, Problem, Retention, Task, Workflow, is_name
+from pyflowd.model import Argv, Overlap, Param, Problem, Retention, Shell, Task, Workflow
 
+MAX_COMMAND_BYTES = 1024 * 1024
+"""Command and variables of one task together: the kernel gives them 2 MiB, params and the user's own come on top."""
 _MAX_PARALLEL = 10_000
 _MAX_REPEATED_CHARACTERS = 32 * 1024 * 1024
 """A default is kept with each task that it is for: 4 KiB times 100,000 tasks would burst whoever keeps it."""
@@ -39,7 +44,7 @@ def _place(problem: Problem) -> tuple[bool, int, int]:
 
 # ---- Keys of the file -----------------------------------------------------------------------------------------------
 
-_RETENTION = Table(
+RETENTION = Table(
     "retention",
     {
         "runs": ("runs", fields.integer_from(0, 10**9)),
@@ -56,7 +61,7 @@ def _read_version(value: Any, report: Report) -> int:
 
 
 def _read_retention(value: Any, report: Report) -> Retention:
-    return Retention(**read(_RETENTION, fields.mapping(value, report), report))
+    return Retention(**read(RETENTION, fields.mapping(value, report), report))
 
 
 def _read_labels(value: Any, report: Report) -> dict[str, str]:
@@ -83,7 +88,7 @@ def _raw(value: Any, report: Report) -> Any:
     return value
 
 
-_WORKFLOW = Table(
+WORKFLOW = Table(
     "a workflow",
     {
         "version": ("version", _read_version),
@@ -91,10 +96,10 @@ _WORKFLOW = Table(
         "description": ("description", fields.text),
         "labels": ("labels", _read_labels),
         "owner": ("owner", fields.text),
-        "params": ("params", read_params),
+        "params": ("params", _raw),
         "env": ("env", fields.env),
         "env_file": ("env_files", fields.one_or_more(_read_env_file)),
-        "cwd": ("cwd", fields.path),
+        "cwd": ("cwd", fields.path_template),
         "shell": ("shell", fields.shell),
         "user": ("user", fields.user),
         "schedule": ("schedule", _raw),
@@ -106,19 +111,38 @@ _WORKFLOW = Table(
         "defaults": ("defaults", read_defaults),
         "retention": ("retention", _read_retention),
         "tasks": ("tasks", _raw),
+        "on_success": ("on_success", _raw),
+        "on_failure": ("on_failure", _raw),
+        "on_cancel": ("on_cancel", _raw),
+        "finally": ("finally_", _raw),
+        "handler_timeout": ("handler_timeout_s", fields.positive_duration_s),
+        "outputs": ("outputs", _raw),
+        "notify": ("notify", read_notify_rules),
+        "template": ("template", fields.name),
+        "with": ("with", _raw),
     },
     later=frozenset(
-        {
-            "catchup", "concurrency", "locks", "pools", "gates", "expect", "on_success", "on_failure", "on_cancel",
-            "finally", "outputs", "template", "with", "notify",
-        }
+        {"catchup", "concurrency", "locks", "pools", "gates", "expect", "secrets"}
     ),
     meant={
+        "on_error": "on_failure", "always": "finally", "cleanup": "finally", "on_cancelled": "on_cancel",
+        "handlers": "finally", "on_exit": "finally",
         "on": "triggers", "cron": "schedule", "jobs": "tasks", "steps": "tasks", "nodes": "tasks", "inputs": "params",
         "parameters": "params", "environment": "env", "tags": "labels", "concurrency_policy": "overlap",
     },
 )  # fmt: skip
 
+
+_SECTIONS = {
+    "tasks": "tasks",
+    "on_success": "on_success",
+    "on_failure": "on_failure",
+    "on_cancel": "on_cancel",
+    "finally": "finally_",
+}
+"""Keys of mappings of tasks, in the order in which they run, and the fields of `Workflow` that they fill."""
+_UNDOING = ("on_failure", "on_cancel")
+_NOT_KEPT = ("version", "defaults", "shell", "schedule", "template", "with")
 
 # ---- The workflow ---------------------------------------------------------------------------------------------------
 
@@ -129,26 +153,32 @@ def _read_workflow(document: Document, stem: str, report: Report) -> Workflow | 
         message = f"expected a mapping with the key tasks, found {fields.shape(root)}"
         report.add(document.mark, "value", message, "see the examples")
         return None
-    found = read(_WORKFLOW, root, report)
-    if "name" not in root:
-        found["name"] = _name_of_file(stem, report)
-    if found.get("name", "").isdecimal():
-        mark = root.value_mark("name") if "name" in root else 0
-        report.add(
-            mark, "name", f"{quote(found['name'])} would be taken for the number of a run", "begin it with a letter"
-        )
-    tasks = _read_tasks(root, found, report)
-    declared = found.get("params", None if report.errors and "params" in root else ())
-    triggers = read_triggers(root, declared, report)
+    found = read(WORKFLOW, root, report)
+    found["name"] = _read_name(root, found, stem, report)
     defaults = found.get("defaults", {})
     found["env"] = {**found.get("env", {}), **defaults.get("env", {})}
+    reading = Reading({"shell": found.get("shell", ()), **defaults}, report)
+    reading.scopes.append(Scope(Place.WORKFLOW, report.take_uses()))
+    params = _read_params(root, found, reading)
+    _read_all_tasks(root, found, reading)
+    _read_outputs(root, found, reading)
+    found["triggers"] = read_triggers(root, params, report)
+    _check_names(reading)
+    _check_references(root, found, params, reading)
     if report.errors:
         return None
-    for key in ("version", "defaults", "shell", "schedule"):
-        found.pop(key, None)
-    workflow = Workflow(**{**found, "tasks": tasks, "triggers": triggers})
+    workflow = Workflow(**{field: value for field, value in found.items() if field not in _NOT_KEPT})
     _judge(workflow, root, report)
     return workflow
+
+
+def _read_name(root: Mapping, found: dict[str, Any], stem: str, report: Report) -> str:
+    name: str = found.get("name", "") if "name" in root else _name_of_file(stem, report)
+    if name.isdecimal():
+        mark = root.value_mark("name") if "name" in root else 0
+        message = f"{quote(name)} would be taken for the number of a run"
+        report.add(mark, "name", message, "begin it with a letter")
+    return name
 
 
 def _name_of_file(stem: str, report: Report) -> str:
@@ -160,89 +190,133 @@ def _name_of_file(stem: str, report: Report) -> str:
     return stem
 
 
-def _read_tasks(root: Mapping, found: dict[str, Any], report: Report) -> tuple[Task, ...]:
-    """All tasks in the order of the file."""
-    written = root.get("tasks")
-    if written.__class__ is not Mapping or not written:
-        if "tasks" not in root:
-            report.add(0, "missing", "a workflow needs tasks", "write tasks: and below it a name and what it does")
-        elif written is not None:  # nothing at all is reported already
-            message = f"tasks: expected a mapping of name to task, found {fields.shape(written) if written else 'none'}"
-            report.add(root.value_mark("tasks"), "value", message, "write it as in tasks: {hello: {run: echo hello}}")
-        return ()
-    defaults = {"shell": found.get("shell", ()), **found.get("defaults", {})}
-    tasks = []
-    for index, (name, value) in enumerate(written.items()):
-        mark = written.marks[2 * index]
+def _read_params(root: Mapping, found: dict[str, Any], reading: Reading) -> tuple[Param, ...] | None:
+    """The declared params, to `found` as well; None if something is wrong with them."""
+    errors = reading.report.errors
+    written = found.pop("params", None)
+    if written is not None:
         try:
-            fields.check_name(name)
-            mark = written.marks[2 * index + 1]
-            task = read_task(name, fields.mapping(value, report), defaults, report)
-            if task is not None:
-                tasks.append(task)
+            found["params"] = read_params(written, reading.report, reading.scopes)
         except Wrong as wrong:
-            report.wrong(mark, f"task {quote(name)[1:-1]}", wrong)
-    _check_needs(written, report)
-    return tuple(tasks)
+            reading.report.wrong(root.value_mark("params"), "params", wrong)
+    missing = written is None and "params" in root
+    return None if missing or reading.report.errors > errors else found.get("params", ())
 
 
-def _check_needs(written: Mapping, report: Report) -> None:
-    """Every need names another task, each once, and none waits for itself: also of tasks that are wrong otherwise."""
-    names = tuple(written)
-    needs = {name: _needs(task) for name, task in written.items()}
-    above: set[str] = set()
-    in_order = True  # as most files are written: each task below those that it needs
-    for name, direct in needs.items():
-        if not above.issuperset(direct):
-            in_order = False
-            for need in direct:
-                if need not in written and is_name(need):  # what is no name is reported already
-                    message = f"needs: there is no task {quote(need)}{fields.suggest(need, names)}"
-                    report.add(_need_mark(written[name], need), "unknown_need", message)
-        if len(set(direct)) < len(direct):
-            mark = written[name].value_mark("needs")
-            report.add(mark, "needs_twice", "needs: a task is named twice", "once is enough", warning=True)
-        above.add(name)
-    cycle = None if in_order else graph.find_cycle(needs)
-    if cycle:
-        message = f"the tasks wait for each other: {graph.show_cycle(cycle)}"
-        report.add(written[cycle[0]].value_mark("needs"), "cycle", message, "take one of these needs out")
+def _read_outputs(root: Mapping, found: dict[str, Any], reading: Reading) -> None:
+    written = found.pop("outputs", None)
+    if written is None:
+        return
+    try:
+        found["outputs"] = read_workflow_outputs(written, reading.report)
+    except Wrong as wrong:
+        reading.report.wrong(root.value_mark("outputs"), "outputs", wrong)
+    reading.scopes.append(Scope(Place.OUTPUTS, reading.report.take_uses()))
 
 
-def _needs(task: Any) -> tuple[str, ...]:
-    """The needs of a task as written, those that are text."""
-    value = task.get("needs", ()) if task.__class__ is Mapping else ()
-    if value.__class__ is str:
-        return (value,)
-    return tuple(need for need in value if need.__class__ is str) if value.__class__ is Sequence else ()
+def _check_references(root: Mapping, found: dict[str, Any], params: tuple[Param, ...] | None, reading: Reading) -> None:
+    scopes = [scope for scope in reading.scopes if scope.uses]
+    if not scopes:
+        return
+    known = Known(
+        params=None if params is None else {param.name: param for param in params},
+        env=None if "env_file" in root else frozenset(found["env"]),
+        sections=reading.sections,
+        tasks={task.name: task for field in _SECTIONS.values() for task in found.get(field, ())},
+    )
+    check(scopes, known, reading.report)
 
 
-def _need_mark(task: Mapping, need: str) -> int:
-    needs = task["needs"]
-    return needs.marks[needs.index(need)] if isinstance(needs, Sequence) else task.value_mark("needs")
+def _read_all_tasks(root: Mapping, found: dict[str, Any], reading: Reading) -> None:
+    """The tasks of the file and those of its handlers to `found`."""
+    if "tasks" not in root:
+        fix = "write tasks: and below it a name and what it does"
+        reading.report.add(0, "missing", "a workflow needs tasks", fix)
+    for key, field in _SECTIONS.items():
+        if key not in root:
+            continue
+        written, mark = root[key], root.value_mark(key)
+        place = Place.TASK if key == "tasks" else Place.HANDLER
+        if key in _UNDOING and written.__class__ is Mapping and written.get("undo") == "all":
+            written = _without_undo(written)  # it says what is done anyway (rule H1)
+            if not written:
+                found.pop(field, None)
+                continue
+        found[field] = read_tasks(key, written, mark, Scope(place, [], key), reading)
+
+
+def _without_undo(written: Mapping) -> Mapping:
+    kept = Mapping((name, task) for name, task in written.items() if name != "undo")
+    at = 2 * list(written).index("undo")
+    kept.marks = written.marks[:at] + written.marks[at + 2 :]
+    return kept
+
+
+def _check_names(reading: Reading) -> None:
+    """A task is known by its name in the whole file."""
+    seen = set(reading.sections.get("tasks", ()))
+    for name, mark in reading.belonging:
+        if name in seen:
+            message = f"there is another task {quote(name)} in this file"
+            reading.report.add(mark, "duplicate_name", message, "choose another name")
+        seen.add(name)
+
+
+def _all_tasks(workflow: Workflow) -> list[tuple[str, Task]]:
+    """Each task and those that belong to it, with the section in which it stands."""
+    sections = (workflow.tasks, workflow.on_success, workflow.on_failure, workflow.on_cancel, workflow.finally_)
+    found = []
+    for key, tasks in zip(_SECTIONS, sections, strict=True):
+        for task in tasks:
+            found.append((key, task))
+            if task.undo is not None:
+                found.append((key, task.undo))
+            if task.on_error:
+                found.extend((key, each) for each in task.on_error)
+    return found
 
 
 def _judge(workflow: Workflow, root: Mapping, report: Report) -> None:
     """What is wrong, or without effect, about the workflow as a whole."""
-    repeated = sum(_repeated_characters(task) for task in workflow.tasks)
-    if repeated > _MAX_REPEATED_CHARACTERS:
-        message = f"cwd and shell of all tasks together have {repeated} characters; at most {_MAX_REPEATED_CHARACTERS}"
-        report.add(root.key_mark("tasks"), "too_large", message, "shorten what defaults gives to every task")
-    common = _text_bytes(workflow.env)
-    for task in workflow.tasks:
-        command = task.kind.argv if isinstance(task.kind, Argv) else (task.kind.text,)
-        total = common + sum(map(fields.size_bytes, command)) + (_text_bytes(task.env) if task.env else 0)
+    repeated, common = 0, _text_bytes(workflow.env)
+    for key, task in _all_tasks(workflow):
+        repeated += _repeated_characters(task)
+        total = common + _command_bytes(task) + (_text_bytes(task.env) if task.env else 0)
         if total > MAX_COMMAND_BYTES:
             size = f"{total} bytes; at most {MAX_COMMAND_BYTES} can be passed on"
             message = f"task {task.name}: command and variables have {size}"
-            report.add(root["tasks"].key_mark(task.name), "too_long", message, "put values in files")
-        if workflow.timeout_s is not None and task.timeout_s is not None and task.timeout_s > workflow.timeout_s:
-            message = f"task {task.name}: its timeout is longer than that of the whole run"
-            report.add(root["tasks"].key_mark(task.name), "no_effect", message, "shorten it", warning=True)
+            report.add(_task_mark(root, key, task.name), "too_long", message, "put values in files")
+        if task.timeout_s is not None:
+            _judge_timeout(key, task, workflow, root, report)
+    if repeated > _MAX_REPEATED_CHARACTERS:
+        message = f"cwd and shell of all tasks together have {repeated} characters; at most {_MAX_REPEATED_CHARACTERS}"
+        report.add(root.key_mark("tasks"), "too_large", message, "shorten what defaults gives to every task")
+
+
+def _judge_timeout(key: str, task: Task, workflow: Workflow, root: Mapping, report: Report) -> None:
+    limit = workflow.timeout_s if key == "tasks" else workflow.handler_timeout_s
+    if limit is not None and task.timeout_s is not None and task.timeout_s > limit:
+        what = "that of the whole run" if key == "tasks" else "handler_timeout"
+        message = f"task {task.name}: its timeout is longer than {what}"
+        report.add(_task_mark(root, key, task.name), "no_effect", message, "shorten it", warning=True)
+
+
+def _task_mark(root: Mapping, key: str, name: str) -> int:
+    return root[key].key_mark(name) if name in root[key] else root.key_mark(key)  # one that belongs to another
+
+
+def _command_bytes(task: Task) -> int:
+    match task.kind:
+        case Argv():
+            return sum(map(fields.size_bytes, task.kind.argv))
+        case Shell():
+            return fields.size_bytes(task.kind.text)
+        case _:
+            return 0
 
 
 def _repeated_characters(task: Task) -> int:
-    shell = () if isinstance(task.kind, Argv) else task.kind.shell
+    shell = task.kind.shell if isinstance(task.kind, Shell) else ()
     return len(task.cwd or "") + sum(map(len, shell))
 
 

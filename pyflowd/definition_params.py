@@ -7,30 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyflowd import fields, params, pattern
+from pyflowd import fields, params, template
+from pyflowd.definition_references import Place, Scope
+from pyflowd.definition_types import one_maximum, read_pattern, read_type
 from pyflowd.document import Mapping, Sequence, quote
 from pyflowd.fields import Report, Table, Wrong, read
 from pyflowd.model import Param, ParamType
 
 _NUMBERS = (ParamType.INTEGER, ParamType.NUMBER)
 _RANGED = (*_NUMBERS, ParamType.STRING, ParamType.ARRAY)
-_type_word = fields.one_of(ParamType)
-
-
-def _read_type(value: Any, report: Report) -> ParamType:
-    if value == "secret":
-        raise Wrong("params of type secret are not supported by this version", "leave it out", code="later")
-    kind: ParamType = _type_word(value, report)
-    return kind
-
-
-def _read_pattern(value: Any, report: Report) -> str:
-    written = fields.text(value, report)
-    try:
-        pattern.check(written)
-    except ValueError as error:
-        raise Wrong(f"{quote(written)}: {error}") from None
-    return written
 
 
 def _read_enum(value: Any, report: Report) -> tuple[Any, ...]:
@@ -39,17 +24,31 @@ def _read_enum(value: Any, report: Report) -> tuple[Any, ...]:
     return tuple(params.plain(value))
 
 
-_PARAM = Table(
+def _read_items(value: Any, report: Report) -> dict[str, Any]:
+    """A type, or a mapping of a type and a pattern: the fields of `Param` that they fill."""
+    if value.__class__ is not Mapping:
+        return {"items": read_type(value, report)}
+    found = read(ITEMS, value, report)
+    if "item_pattern" in found and found.get("items", ParamType.STRING) is not ParamType.STRING:
+        raise Wrong(f"a pattern is for text, not for {found['items']}")
+    return {"items": ParamType.STRING, **found}
+
+
+ITEMS = Table("items", {"type": ("items", read_type), "pattern": ("item_pattern", read_pattern)})
+
+PARAM = Table(
     "a param",
     {
-        "type": ("type", _read_type),
-        "default": ("default", lambda value, report: params.plain(value)),
+        "type": ("type", read_type),
+        "default": ("default", fields.template_tree),
         "required": ("required", fields.boolean),
         "enum": ("enum", _read_enum),
-        "pattern": ("pattern", _read_pattern),
+        "pattern": ("pattern", read_pattern),
         "minimum": ("minimum", fields.number_from(-1e300, 1e300)),
         "maximum": ("maximum", fields.number_from(-1e300, 1e300)),
-        "items": ("items", _read_type),
+        "max_length": ("max_length", fields.integer_from(0, 10**9)),
+        "max_items": ("max_items", fields.integer_from(0, 10**9)),
+        "items": ("items", _read_items),
         "description": ("description", fields.text),
     },
     meant={
@@ -63,8 +62,8 @@ _PARAM = Table(
 )
 
 
-def read_params(value: Any, report: Report) -> tuple[Param, ...]:
-    """The declared params, in the order of the file."""
+def read_params(value: Any, report: Report, scopes: list[Scope]) -> tuple[Param, ...]:
+    """The declared params, in the order of the file; what their defaults use goes to `scopes`."""
     declared = fields.mapping(value, report)
     found: dict[str, Param] = {}
     for index, (name, written) in enumerate(declared.items()):
@@ -72,13 +71,7 @@ def read_params(value: Any, report: Report) -> tuple[Param, ...]:
         try:
             fields.check_name(name)
             mark = declared.marks[2 * index + 1]
-            if written.__class__ is not Mapping:
-                fix = f"write it as in {name}: {{type: string, default: x}}"
-                raise Wrong(f"expected a mapping, found {fields.shape(written)}", fix)
-            errors = report.errors
-            param = Param(name=name, **read(_PARAM, written, report))
-            if report.errors == errors:
-                _judge(param, written, report)
+            param = _read_param(name, written, report)
             other = found.setdefault(param.variable, param)
             if other is not param:
                 raise Wrong(
@@ -86,7 +79,24 @@ def read_params(value: Any, report: Report) -> tuple[Param, ...]:
                 )
         except Wrong as wrong:
             report.wrong(mark, f"param {quote(name)[1:-1]}", wrong)
+        if report.uses:
+            scopes.append(Scope(Place.PARAM, report.take_uses(), task=name))
     return tuple(found.values())
+
+
+def _read_param(name: str, written: Any, report: Report) -> Param:
+    if written.__class__ is not Mapping:
+        raise Wrong(
+            f"expected a mapping, found {fields.shape(written)}", f"write it as in {name}: {{type: string, default: x}}"
+        )
+    errors = report.errors
+    given = read(PARAM, written, report)
+    given.update(given.pop("items", {}))
+    one_maximum(given, written, given.get("type", ParamType.STRING))
+    param = Param(name=name, **given)
+    if report.errors == errors:
+        _judge(param, written, report)
+    return param
 
 
 def _judge(param: Param, written: Mapping, report: Report) -> None:
@@ -101,10 +111,10 @@ def _judge(param: Param, written: Mapping, report: Report) -> None:
         raise Wrong(f"items is for lists, not for {param.type}", "write type: array")
     if param.required and param.default is not None:
         raise Wrong("a param with a default is never missing", "leave required or default out")
-    bare = Param(name=param.name, type=param.type, items=param.items)
+    bare = Param(name=param.name, type=param.type, items=param.items, item_pattern=param.item_pattern)
     for choice in param.enum or ():
         _checked(bare, "enum", choice, written, report)
-    if param.default is not None:
+    if param.default is not None and not template.has_expression(param.default):
         _checked(param, "default", param.default, written, report)
 
 

@@ -13,13 +13,14 @@ from pyflowd.document import Mapping, quote
 from pyflowd.errors import Refused
 from pyflowd.fields import Report, Table, Wrong, read
 from pyflowd.model import Dst, Param, Schedule
+from pyflowd.template import has_expression
 
 TOP = "schedule"
 """The name of the trigger that `schedule` at the top is short for."""
 
 _TRIGGERS_LATER = frozenset({"every", "at", "webhook", "file", "workflow", "boot", "unit"})
 
-_SCHEDULE = Table(
+SCHEDULE = Table(
     "schedule",
     {
         "cron": ("cron", fields.cron_text),
@@ -41,12 +42,12 @@ def _read_schedule(value: Any, report: Report) -> dict[str, Any]:
             raise Wrong(f"expected a cron expression or a mapping, found {fields.shape(value)}")
         return {"cron": fields.cron_text(value, report)}
     if "cron" not in value:
-        read(_SCHEDULE, value, report)  # for what else is wrong
+        read(SCHEDULE, value, report)  # for what else is wrong
         raise Wrong("it has no cron", 'write it as in cron: "30 2 * * *"', code="missing")
-    return read(_SCHEDULE, value, report)
+    return read(SCHEDULE, value, report)
 
 
-_TRIGGER = Table(
+TRIGGER = Table(
     "a trigger",
     {
         "schedule": ("schedule", _read_schedule),
@@ -60,7 +61,7 @@ _TRIGGER = Table(
 
 def _read_trigger(value: Any, report: Report) -> dict[str, Any]:
     """The fields of a `Schedule`."""
-    found = read(_TRIGGER, fields.mapping(value, report), report)
+    found = read(TRIGGER, fields.mapping(value, report), report)
     if not any(key == "schedule" or key in _TRIGGERS_LATER for key in value):
         raise Wrong("a trigger needs something that fires it", "give it a schedule", code="missing")
     schedule = found.get("schedule", {})
@@ -108,6 +109,9 @@ def _written(workflow: Mapping, report: Report) -> Iterator[tuple[str, Any, int,
 def _schedule(name: str, found: dict[str, Any], declared: tuple[Param, ...] | None) -> Schedule:
     """The trigger, its params bound once to see that each of its runs will have what it needs."""
     given = params.plain(found.pop("params", None) or {})
+    if has_expression(given):
+        fix = "write the value out, or let the default of the param make it"
+        raise Wrong("an expression may not stand in params of a trigger", fix, code="expression")
     try:
         if declared is not None:
             params.bind(declared, given, from_text=False)

@@ -1,4 +1,4 @@
-"""The workflows folder at work: scans become loads, loads become definitions in force, problems are kept and told.
+"""The folders of definitions at work: scans become loads, loads definitions in force, problems are kept and told.
 
 Joins watcher, loader and catalog; each of them knows nothing of the others. What changes goes to `workflows` and into
 the turn's batch.
@@ -17,33 +17,39 @@ from pyflowd.catalog import Catalog, Change, Installed, Noted, Reload, Removed, 
 from pyflowd.clock import from_us
 from pyflowd.filenames import split_name
 from pyflowd.loader import Loader
-from pyflowd.loader_frames import Loaded, Rejected, Result, Signature
+from pyflowd.loader_frames import Folders, Leaf, Loaded, Rejected, Result, Seen, Signature, Traced
 from pyflowd.model import Problem, Severity
+from pyflowd.planning import HOLD_US, Plan, plan
 from pyflowd.protocol import RunView, WorkflowView
-from pyflowd.settling import HOLD_US, FolderGone, Plan, Scan, plan
+from pyflowd.settling import FolderGone, Scan
+from pyflowd.sources import Sources
 from pyflowd.timers import Timer, Timers
 from pyflowd.watcher import Watcher
 from pyflowd.workflows import Workflows
 
 log = logging.getLogger("pyflowd.definitions")
 _encode = msgspec.msgpack.encode
-_signature = msgspec.msgpack.Decoder(Signature)
+_seen = msgspec.msgpack.Decoder(tuple[int, int, int, int] | Seen)
+"""A bare signature is what was kept of a file before there were parts."""
 _problems = msgspec.msgpack.Decoder(tuple[Problem, ...])
 
 PATIENCE_US = 2_000_000
 """How long a start waits for files that are being written."""
 Checked = Callable[[Loaded | Rejected], None]
+Followed = Callable[[tuple[Leaf, ...], str], None]
+"""Takes the values with their places, or why they cannot be told."""
 
 
 class Definitions:
-    """What is in the folder, and what of it is in force."""
+    """What is in the folders, and what of it is in force."""
 
     def __init__(
-        self, workflows: Workflows, loader: Loader, watcher: Watcher, timers: Timers, selector: selectors.BaseSelector
+        self, workflows: Workflows, folders: Folders, timers: Timers, selector: selectors.BaseSelector
     ) -> None:
         self.workflows = workflows
-        self.loader = loader
-        self.watcher = watcher
+        self.folders = folders
+        self.loader = Loader(folders, workflows.clock)
+        self.watcher = Watcher(folders, workflows.clock)
         self.timers = timers
         self.selector = selector
         self.clock = workflows.clock
@@ -51,10 +57,13 @@ class Definitions:
         self.held = ""
         """Why vanished files are still in force (rule D6); empty: none are."""
         self._last: Scan | FolderGone | None = None
+        self._sources = Sources({}, folders)
+        """What is to be believed of the folders since the last scan."""
         self._held_since_us: int | None = None
         self._hold_timer: Timer | None = None
         self._loader_timer: Timer | None = None
         self._texts: dict[str, Checked] = {}
+        self._traces: dict[str, Followed] = {}
         self._settled: list[Callable[[], None]] = []
         """Who waits until nothing is unsettled."""
         self._asked = False
@@ -68,7 +77,8 @@ class Definitions:
         self.catalog = Catalog(_row(*row) for row in self.workflows.store.rows("files"))
         self.selector.register(self.loader, selectors.EVENT_READ, self._loaded)
         self.selector.register(self.watcher, selectors.EVENT_READ, self._scanned)
-        self.watcher.start(self.catalog.known)
+        known = [row.seen for row in self.catalog.rows if row.seen is not None]
+        self.watcher.start({key: part for seen in known for key, part in seen.parts.items()})
 
     def stop(self) -> None:
         """Safe twice and before `start`."""
@@ -111,6 +121,14 @@ class Definitions:
         self.loader.submit_text(token, label, data, stem=stem, is_json=is_json)
         self._arm()
 
+    def trace(self, label: str, data: bytes, then: Followed) -> None:
+        """Have the child say where the values of a stored text come from; `then` is called in a later turn."""
+        token = f"trace-{next(self._tokens)}"
+        self._traces[token] = then
+        stem, is_json = split_name(label.rsplit("/", 1)[-1])
+        self.loader.submit_trace(token, label, data, stem=stem, is_json=is_json)
+        self._arm()
+
     # ---- What is told
 
     def problems(self) -> list[Problem]:
@@ -130,7 +148,9 @@ class Definitions:
     def notes(self) -> list[str]:
         """What of the folder is ignored or held, and why."""
         ignored = self._last.problems if isinstance(self._last, Scan) else ()
-        return [*(f"ignored: {problem}" for problem in ignored), *([f"held: {self.held}"] if self.held else [])]
+        idle = (f"ignored: {key}: there is no file that it could lie over" for key in self._sources.idle)
+        held = [f"held: {self.held}"] if self.held else []
+        return [*(f"ignored: {problem}" for problem in ignored), *idle, *held]
 
     def stale_note(self, name: str) -> list[str]:
         """What whoever starts a run should know where the newest text of the workflow is not in force (rule D2)."""
@@ -138,7 +158,8 @@ class Definitions:
         if row is None or not row.stale:
             return []
         problem = next(problem for problem in row.problems if problem.severity is Severity.ERROR)
-        place = f"line {problem.line}: " if problem.line else ""
+        where = "" if problem.file == row.file else f"{problem.file}, "
+        place = f"{where}line {problem.line}: " if problem.line else ""
         since = from_us(self.workflows.find(name).loaded_us).astimezone(self.workflows.zone.info)
         refused = f"the newest text of {row.file} is refused ({place}{problem.message})"
         return [f"{refused}; this run has the text in force since {since:%Y-%m-%d %H:%M:%S %Z}"]
@@ -175,14 +196,15 @@ class Definitions:
         now_us = self.clock.mono_us()
         if self._believe_gone and isinstance(self._last, Scan) and not self._asked:
             self._held_since_us, self._believe_gone = now_us - HOLD_US, False
-        step = plan(self.catalog.known, self._last, self._held_since_us, now_us)
+        step = plan(self.catalog.known, self._last, self.folders, self._held_since_us, now_us)
+        self._sources = step.sources
         self._hold(step)
         for file in step.gone:
             self._apply(self.catalog.remove(file))
             self.workflows.runs.batch.add("file_remove", file)
-        for file, signature in step.changed.items():
-            self.catalog.asked(file, signature)
-        self.loader.submit(step.changed)
+        for file, seen in step.changed.items():
+            self.catalog.asked(file, seen)
+        self.loader.submit(step.changed, {file for file, seen in step.changed.items() if seen.parts.keys() <= {file}})
         self._arm()
         self._tell_settled()
 
@@ -195,8 +217,7 @@ class Definitions:
             self.held = ""
             return
         if not self.held:
-            why = self._last.reason if isinstance(self._last, FolderGone) else "many files are gone at once"
-            self.held = f"{why}; taken for an unmounted folder, what was in force stays for a minute"
+            self.held = f"{step.why}; taken for an unmounted folder, what was in force stays for a minute"
             log.warning("%s", self.held, extra={"action": "folder_held"})
         self._hold_timer = self.timers.at(step.held_since_us + HOLD_US, self._look)
 
@@ -207,14 +228,26 @@ class Definitions:
 
     def _take(self, results: list[Result]) -> None:
         for result in results:
-            token = result.token if isinstance(result, (Loaded, Rejected)) else ""
-            if token:
-                self._texts.pop(token)(result)  # type: ignore[arg-type]  # a token is of these two only
-            else:
-                self._apply(self.catalog.apply(result))
+            match result:
+                case Traced(token=token):
+                    self._traces.pop(token)(result.leaves, result.problem)
+                case Rejected(token=token) if token in self._traces:
+                    self._traces.pop(token)((), "; ".join(map(str, result.problems)))
+                case Loaded(token=token) | Rejected(token=token) if token:
+                    self._texts.pop(token)(result)
+                case _:
+                    self._take_file(result)
         self.workflows.topics.add("workflows")
         self._arm()
         self._tell_settled()
+
+    def _take_file(self, result: Result) -> None:
+        """Unless it was read while something of it was about to change: the scan that tells of that is to come."""
+        seen = result.seen if isinstance(result, (Loaded, Rejected)) else None
+        if seen is not None and not self._sources.holds(result.file, seen):
+            self.catalog.forget(result.file)
+        else:
+            self._apply(self.catalog.apply(result))
 
     def _arm(self) -> None:
         """Be called when the child has had its time."""
@@ -230,8 +263,7 @@ class Definitions:
         for change in changes:
             match change:
                 case Installed(loaded=loaded):
-                    self.workflows.put(loaded.name, loaded.file, loaded.digest, loaded.text, loaded.compiled)
-                    log.info("%s is in force, from %s", loaded.name, loaded.file, extra={"action": "definition_loaded"})
+                    self._put(loaded)
                     self._keep(self.catalog.row(loaded.file))
                 case Removed(name=name):
                     self.workflows.remove(name)
@@ -241,6 +273,11 @@ class Definitions:
                 case Reload(file=file):
                     self.loader.submit([file])
 
+    def _put(self, loaded: Loaded) -> None:
+        source = loaded.source or loaded.file
+        self.workflows.put(loaded.name, source, loaded.digest, loaded.text, loaded.compiled)
+        log.info("%s is in force, from %s", loaded.name, source, extra={"action": "definition_loaded"})
+
     def _note(self, row: Row) -> None:
         """Problems of a text that is not in force are an event and a line of the log."""
         for problem in row.problems:
@@ -249,26 +286,31 @@ class Definitions:
                 self.workflows.refused(row.name or stem, problem)
                 log.warning("refused: %s", problem, extra={"action": "definition_refused"})
                 break
-        if row.name is not None:
-            self.workflows.moved(row.name, row.file)
+        if row.name is not None and not row.stale:
+            self.workflows.moved(row.name, row.source or row.file)
         self._keep(row)
 
     def _keep(self, row: Row | None) -> None:
         if row is not None:
-            signature = None if row.signature is None else _encode(row.signature)
+            seen = None if row.seen is None else _encode(row.seen)
             self.workflows.runs.batch.add(
-                "file", row.file, signature, row.name, row.digest, _encode(row.problems), row.claimed
+                "file", row.file, seen, row.name, row.digest, _encode(row.problems), row.claimed
             )
 
 
 def _row(
-    file: str, signature: bytes | None, name: str | None, digest: str | None, problems: bytes, claimed: str | None
+    file: str, seen: bytes | None, name: str | None, digest: str | None, problems: bytes, claimed: str | None
 ) -> Row:
     return Row(
         file=file,
         name=name,
         digest=digest,
-        signature=None if signature is None else _signature.decode(signature),
+        seen=None if seen is None else _decoded(file, seen),
         problems=_problems.decode(problems),
         claimed=claimed,
     )
+
+
+def _decoded(file: str, seen: bytes) -> Seen:
+    found = _seen.decode(seen)
+    return found if isinstance(found, Seen) else Seen({file: Signature(*found)})

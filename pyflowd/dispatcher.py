@@ -17,14 +17,29 @@ import msgspec
 
 from pyflowd import engine, launch, recovery
 from pyflowd.clock import US, Clock, ClockWatch
+from pyflowd.context import TaskNames
 from pyflowd.control import Control, close_all
 from pyflowd.crashpoints import crashpoint
+from pyflowd.endings import TOKEN as ARTIFACTS
+from pyflowd.endings import Endings
 from pyflowd.errors import Refused, Unavailable
 from pyflowd.health import Health
+from pyflowd.http_tasks import TOKEN as HTTP
+from pyflowd.http_tasks import HttpTasks
+from pyflowd.inside import InsideTasks
+from pyflowd.janitor import Janitor
 from pyflowd.keeperlink import Ended, Gone, KeeperLink, Refusal, Running
-from pyflowd.model import StartFailure
+from pyflowd.model import ProcessKind, StartFailure, TaskState
+from pyflowd.notify import Ended as RunEnded
+from pyflowd.notify import FailedTask
+from pyflowd.notify_spool import TOKEN as NOTIFY
+from pyflowd.notify_spool import Notifier
+from pyflowd.outcomes import EXPRESSION
+from pyflowd.pool import Pool
 from pyflowd.runs import Acknowledge, Launch, LiveRun, Runs, Stop
+from pyflowd.scratch import Scratch
 from pyflowd.settings import Settings
+from pyflowd.state import TaskRun
 from pyflowd.store.store import NoSpace, Store
 from pyflowd.tasklogs import TaskLogs
 from pyflowd.timers import Timers
@@ -52,6 +67,13 @@ class Dispatcher:
         store: Store,
         runs: Runs,
         workflows: Workflows,
+        inside: InsideTasks,
+        http: HttpTasks,
+        endings: Endings,
+        scratch: Scratch,
+        janitor: Janitor,
+        notifier: Notifier,
+        pool: Pool,
         link: KeeperLink,
         control: Control,
         logs: TaskLogs,
@@ -65,6 +87,13 @@ class Dispatcher:
         self.store = store
         self.runs = runs
         self.workflows = workflows
+        self.inside = inside
+        self.http = http
+        self.endings = endings
+        self.scratch = scratch
+        self.janitor = janitor
+        self.notifier = notifier
+        self.pool = pool
         self.link = link
         self.control = control
         self.logs = logs
@@ -90,8 +119,12 @@ class Dispatcher:
         for live in self.runs.live.values():
             live.log_bytes = self.logs.run_bytes(live.meta.run)
         self.selector.register(self._clock_watch, selectors.EVENT_READ, self._clock_was_set)
+        self.selector.register(self.pool, selectors.EVENT_READ, self._pool_ready)
+        for run in self.scratch.leftovers(set(self.runs.live)):
+            self.janitor.remove_scratch(run)
         known_boot = self.store.meta("boot_id")
         self._connect(timeout_s=10.0, known_boot=known_boot)
+        self.inside.recover()
         self.runs.batch.add("meta", "boot_id", self.boot_id)
         if known_boot != self.boot_id:
             self.workflows.fire_reboot()  # with the boot's id in one commit: never lost, never twice
@@ -108,8 +141,8 @@ class Dispatcher:
         self.stopping = True
 
     def finish(self) -> None:
-        """A last turn for what was begun; nothing new is waited for."""
-        self._finish_turn()
+        """A last turn for what was begun; nothing new is started or waited for."""
+        self._finish_turn(starts=False)
 
     def close(self) -> None:
         """Let go of the keeper; safe twice."""
@@ -139,20 +172,63 @@ class Dispatcher:
         self._clock_watch.arm(None if full else self.workflows.next_due_us())  # slots wait for space
         return min(wait_us, WAIT_MAX_US) / US
 
-    def _finish_turn(self) -> None:
+    def _finish_turn(self, *, starts: bool = True) -> None:
         """Decide what is due, give out places, commit, act, answer."""
         full = self.health.has("disk")
         if not full:
             self.workflows.tick()
-        self.workflows.after_runs(self.runs.ended)
-        self.runs.ended = []
-        if self.epoch and not full:
-            self.runs.fill(self.epoch)
+        self._settle(starts=starts and bool(self.epoch) and not full)
         if self._commit():
             self._act()
+            self.notifier.deliver_due()
             self._tell()
         else:
             self.control.flush()  # what only reads is answered from what is durable
+
+    def _settle(self, *, starts: bool) -> None:
+        """What follows within the turn: queued runs go, tasks take the places that are free, called runs end."""
+        again = True
+        while again:
+            ended, self.runs.ended = self.runs.ended, []
+            self.workflows.after_runs(ended)
+            for live in ended:
+                self._run_ended(live)
+            if starts:
+                self.runs.fill(self.epoch)
+            again = self.inside.settle(ended) or bool(self.runs.ended)
+
+    def _run_ended(self, live: LiveRun) -> None:
+        """Tell those who want to know, and let go of what only a live run needs."""
+        run = live.run
+        if self.scratch.forget(live.meta.run):
+            self.runs.ended_with_scratch.append(live.meta.run)
+        failed = tuple(
+            FailedTask(task=task.name, state=task.state, reason=task.reason, error=task.error)
+            for task in run.by_index
+            if task.state is TaskState.FAILED
+        )
+        ended_us = run.ended_us or self.clock.wall_us()
+        told = RunEnded(
+            state=run.state, reason=run.reason, error=run.error, started_us=run.started_us, ended_us=ended_us,
+            failed=failed,
+        )  # fmt: skip
+        self.notifier.run_ended(self.runs.batch, live.meta, live.workflow, told)
+
+    def _pool_ready(self, _: int) -> None:
+        """Something that only waits on the network or the disk is done."""
+        for token, result in self.pool.receive():
+            if token.startswith(HTTP):
+                self.http.taken(token.removeprefix(HTTP), result)
+            elif token.startswith(ARTIFACTS):
+                self.endings.taken(token.removeprefix(ARTIFACTS), result)
+            elif token.startswith(NOTIFY):
+                self.notifier.taken(self.runs.batch, token, result)
+
+    def drain(self, timeout_s: float) -> None:
+        """Rule I4: requests under way are given some time to end; the last results are taken."""
+        self.notifier.stop()
+        self.pool.stop(timeout_s)
+        self._pool_ready(0)
 
     # ---- Commit
 
@@ -210,11 +286,14 @@ class Dispatcher:
         actions, self.runs.actions = self.runs.actions, []
         if not self.epoch:
             return  # when the keeper is back, `recovery` finds what there is to do
-        launched = 0
+        launched, acknowledged = 0, False
         for action in actions:
             match action:
                 case Acknowledge():
                     self.link.acknowledge(action.attempt_id)
+                    acknowledged = True
+                case Launch() if not isinstance(action.task.definition.kind, ProcessKind):
+                    self.http.launch(self.runs.attempt_id(action.live.run, action.task))
                 case Launch():
                     self._launch(action.live, action.task)
                     launched += 1
@@ -228,23 +307,29 @@ class Dispatcher:
             crashpoint("before_send")
             self._send()
             crashpoint("after_send")
+            if acknowledged:
+                crashpoint("acknowledged")
 
-    def _launch(self, live: LiveRun, task: engine.TaskRun) -> None:
+    def _launch(self, live: LiveRun, task: TaskRun) -> None:
         """Hand an attempt to the keeper; what fails before that is its end, told as an event of the next turn."""
         attempt_id = self.runs.attempt_id(live.run, task)
-        if live.run.tasks[task.name].attempt is None or task.state is not engine.S.RUNNING:
+        if live.run.tasks[task.name].attempt is None or task.state is not TaskState.RUNNING:
             return  # it ended in the same turn
         step = "env_file"
         try:
             from_files = launch.read_env_files(live.workflow.env_files, self.host)
-            request = launch.request(
-                attempt_id, live.workflow, task, self.host, live.common_env, from_files,
+            step = "scratch"
+            told = self._make_room(live, task)
+            step = EXPRESSION
+            request, content = launch.request(
+                attempt_id, task, self.host, live.common_env, from_files,
                 engine.attempt_timeout_s(task, self.clock.mono_us()), self._log_limit(live, task),
+                TaskNames(live.facts, task), told,
             )  # fmt: skip
             step = "log"
-            descriptors = self.logs.create(live.meta.run, task.name, task.attempts)
+            descriptors = self.logs.create(live.meta.run, task.log_name, task.attempts)
             try:
-                stdin = launch.stdin_descriptor(task.definition.stdin)
+                stdin = launch.stdin_descriptor(content)
             except OSError:
                 close_all(descriptors)
                 raise
@@ -257,14 +342,21 @@ class Dispatcher:
             close_all((*descriptors, *(() if stdin is None else (stdin,))))
             self._could_not_start(attempt_id, "exec", error)
 
-    def _log_limit(self, live: LiveRun, task: engine.TaskRun) -> int:
+    def _make_room(self, live: LiveRun, task: TaskRun) -> launch.Told:
+        """The folders of the run that its processes use. Raises OSError."""
+        run = live.meta.run
+        self.scratch.prepare(run, shared=not live.users <= {"", self.host.own.name})
+        output = self.scratch.output(run, task.log_name, task.attempts)
+        return launch.Told(output=output, scratch=self.scratch.work(run))
+
+    def _log_limit(self, live: LiveRun, task: TaskRun) -> int:
         """What the attempt may write: its own limit, within what the ended attempts of the run have left."""
         own = task.definition.log_max_bytes or self.settings.log_max_bytes
         return max(LEAST_LOG_BYTES, min(own, self.settings.run_log_max_bytes - live.log_bytes))
 
     def _could_not_start(self, attempt_id: str, step: str, error: Exception) -> None:
         number = error.errno or errno.EIO if isinstance(error, OSError) else errno.EINVAL
-        message = f"{step}: {error}"
+        message = str(error) if step == EXPRESSION else f"{step}: {error}"
         end = StartFailure(step=step, errno=number, message=message, at_us=self.clock.wall_us())
         self.timers.at(0, lambda: self.runs.attempt_ended(attempt_id, end))
 
@@ -282,6 +374,9 @@ class Dispatcher:
     def _tell(self) -> None:
         """Answer what was asked in this turn, and wake those who watch what changed."""
         crashpoint("before_reply")
+        for run in self.runs.ended_with_scratch:
+            self.janitor.remove_scratch(run)
+        self.runs.ended_with_scratch.clear()
         changed, self.runs.changed = self.runs.changed, set()
         topics = {f"run/{run}" for run in changed}
         if changed:
@@ -300,7 +395,9 @@ class Dispatcher:
         crashpoint("connected")
         self.epoch, self.boot_id = listing.epoch, listing.boot_id
         self.host = msgspec.structs.replace(self.host, keeper_is_own=self.link.keeper_uid() == os.geteuid())
-        strangers = recovery.reconcile(self.runs, listing, host_restarted=known_boot not in (None, listing.boot_id))
+        strangers = recovery.reconcile(
+            self.runs, listing, self.endings.take, host_restarted=known_boot not in (None, listing.boot_id)
+        )
         crashpoint("reconciled")
         for attempt_id in strangers:
             log.warning(
@@ -325,7 +422,7 @@ class Dispatcher:
                 case Ended():
                     crashpoint("exit_read")
                     self._count_log(event.attempt)
-                    self.runs.attempt_ended(event.attempt, event.end)
+                    self.endings.take(event.attempt, event.end)
                 case Running():
                     if event.attempt not in ended:  # an attempt that has ended already needs no event of its own
                         self.runs.attempt_running(event.attempt, event.pid, event.started_us)
@@ -340,7 +437,7 @@ class Dispatcher:
         found = self.runs.under_way(attempt_id)
         if found:
             live, task = found
-            live.log_bytes += self.logs.size_bytes(live.meta.run, task.name, task.attempts)
+            live.log_bytes += self.logs.size_bytes(live.meta.run, task.log_name, task.attempts)
 
     def _keeper_gone(self) -> None:
         """The link has closed itself: its old descriptor is all that the selector knows it by."""

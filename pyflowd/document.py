@@ -7,6 +7,7 @@ where is the affair of `definition`.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from typing import Any, NamedTuple
 
 MAX_BYTES = 8 * 1024 * 1024
@@ -48,9 +49,21 @@ class Document(NamedTuple):
     root: Any
     mark: int
     text: str
+    sources: tuple[tuple[int, str], ...] = ()
+    """Of one that is made of several texts (`overlay`): where in `text` each begins, and its label."""
 
     def place(self, mark: int) -> tuple[int, int]:
-        return place_in(self.text, mark)
+        """Line and column, in the text in which the mark stands."""
+        start, _ = _source(self.sources, mark)
+        return place_in(self.text[start:] if start else self.text, mark - start)
+
+    def label(self, mark: int) -> str:
+        """Of the text in which the mark stands; empty where there is but one."""
+        return _source(self.sources, mark)[1]
+
+
+def _source(sources: tuple[tuple[int, str], ...], mark: int) -> tuple[int, str]:
+    return sources[bisect_right(sources, mark, key=lambda source: source[0]) - 1] if sources else (0, "")
 
 
 class DocumentError(Exception):
@@ -113,6 +126,11 @@ def place_in(text: str, mark: int) -> tuple[int, int]:
     for found in _LINE_BREAK.finditer(text, 0, mark):
         line, start = line + 1, found.end()
     return line, mark - start + 1
+
+
+def line_starts(text: str) -> list[int]:
+    """Where each line begins; `bisect_right` of a mark in it gives the number of its line."""
+    return [0, *(found.end() for found in _LINE_BREAK.finditer(text))]
 
 
 def decode(data: bytes) -> str:

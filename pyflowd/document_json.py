@@ -35,11 +35,14 @@ _WORDS = {"true": True, "false": False, "null": None}
 _WORD = re.compile(r"[A-Za-z0-9_+.-]+", re.ASCII)
 
 
-def parse_json(data: bytes) -> Document:
-    """The one value in `data`. Raises `document.DocumentError` with a place."""
+def parse_json(data: bytes, *, any_text: bool = False) -> Document:
+    """The one value in `data`. Raises `document.DocumentError` with a place.
+
+    `any_text`: texts may hold what only an escape can bring into them, as data of others may: control characters.
+    """
     text = decode(data)
     try:
-        root, mark = _Parser(text).parse()
+        root, mark = _Parser(text, any_text=any_text).parse()
     except Invalid as error:
         raise error.at(text) from None
     return Document(root, mark, text)
@@ -48,8 +51,9 @@ def parse_json(data: bytes) -> Document:
 class _Parser:
     """One pass over the text; `stack` holds the open collections, `keys` the key that waits in each."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, any_text: bool) -> None:
         self._text = text
+        self._any_text = any_text
         self._at = 0
         self._stack: list[Mapping | Sequence] = []
         self._keys: list[str] = []
@@ -160,7 +164,7 @@ class _Parser:
         value = match[0][1:-1]
         if "\\" in value:
             value = _unescape(value)
-        return check_string(value, mark)
+        return value if self._any_text else check_string(value, mark)
 
     def _unexpected(self, reason: str) -> Invalid:
         found = self._text[self._at : self._at + 20].split("\n")[0]

@@ -6,16 +6,34 @@ Times: `at_us` is wall clock, `mono_us` boot-time clock (rule R11), both in micr
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
-from pyflowd.model import End, Reason, RunState, TaskState
+from pyflowd.model import End, Given, KeptFile, Reason, RunState, TaskState
+
+
+class KeptItem(Struct, frozen=True, array_like=True):
+    """An item whose state is taken over, by its key (rule F1)."""
+
+    key: str
+    value: Any
+    state: TaskState
+    outputs: dict[str, Any] = {}
 
 
 class RunCreated(Struct, frozen=True, array_like=True, tag="run_created"):
-    """The run exists. `kept`: tasks whose state is taken over from the run that this one repeats."""
+    """The run exists. `kept`: tasks whose state is taken over from the run that this one repeats, with their
+    `outputs`, and the `items` of fan-outs, also of those that are done again. `not_asked`: tasks left out.
+    """
 
     at_us: int
     kept: dict[str, TaskState] = {}
+    outputs: dict[str, dict[str, Any]] = {}
+    items: dict[str, list[KeptItem]] = {}
+    not_asked: tuple[str, ...] = ()
+    artifacts: dict[str, dict[str, KeptFile]] = {}
+    """Of kept tasks and items, by the name of the node."""
 
 
 class RunStarted(Struct, frozen=True, array_like=True, tag="run_started"):
@@ -37,7 +55,12 @@ class AttemptRunning(Struct, frozen=True, array_like=True, tag="attempt_running"
     task: str
     attempt: int
     pid: int
+    """0: it is no process."""
     started_us: int
+    called: int = 0
+    """Of a `workflow` task: the run that it waits for."""
+    facts: dict[str, Any] = {}
+    """What people should see of it while it runs, such as the message of an approval."""
 
 
 class AttemptEnded(Struct, frozen=True, array_like=True, tag="attempt_ended"):
@@ -49,6 +72,7 @@ class AttemptEnded(Struct, frozen=True, array_like=True, tag="attempt_ended"):
     mono_us: int
     end: End
     random: float = 0.0
+    given: Given | None = None
 
 
 class RetryDue(Struct, frozen=True, array_like=True, tag="retry_due"):
@@ -68,9 +92,61 @@ class RunTimedOut(Struct, frozen=True, array_like=True, tag="run_timed_out"):
     at_us: int
 
 
+class TaskCancelRequested(Struct, frozen=True, array_like=True, tag="task_cancel_requested"):
+    """One task is to be stopped; the run goes on by its rules."""
+
+    task: str
+    at_us: int
+    by: str
+
+
+class ConditionDecided(Struct, frozen=True, array_like=True, tag="condition_decided"):
+    """Rule J4: what the `if` of an eligible task came to, and the values that it used. `error`: it has no value."""
+
+    task: str
+    at_us: int
+    holds: bool
+    values: dict[str, Any] = {}
+    error: str = ""
+
+
+class Expanded(Struct, frozen=True, array_like=True, tag="expanded"):
+    """Rule F1: the items of a fan-out as (key, value), frozen. `error`: there is no list to be had."""
+
+    task: str
+    at_us: int
+    items: list[tuple[str, Any]]
+    error: str = ""
+
+
+class RepeatDecided(Struct, frozen=True, array_like=True, tag="repeat_decided"):
+    """Rule F5: whether there is another pass after the one that has succeeded."""
+
+    task: str
+    at_us: int
+    again: bool
+    values: dict[str, Any] = {}
+    error: str = ""
+
+
+class OutputsDecided(Struct, frozen=True, array_like=True, tag="outputs_decided"):
+    """What a run gives to its caller, said when its tasks have succeeded."""
+
+    at_us: int
+    outputs: dict[str, Any] = {}
+    error: str = ""
+
+
+class HandlersTimedOut(Struct, frozen=True, array_like=True, tag="handlers_timed_out"):
+    """The budget of the present phase of handlers is used up (rule H2)."""
+
+    at_us: int
+
+
 Event = (
     RunCreated | RunStarted | AttemptStarting | AttemptRunning | AttemptEnded | RetryDue | CancelRequested | RunTimedOut
-)
+    | TaskCancelRequested | ConditionDecided | Expanded | RepeatDecided | OutputsDecided | HandlersTimedOut
+)  # fmt: skip
 
 
 # ---- Facts that the engine says itself, kept for people and for the journal; the fold passes over them ---------------
@@ -144,8 +220,18 @@ class HistoryRemoved(Struct, frozen=True, array_like=True, tag="history_removed"
     newest: int
 
 
+class MessageLost(Struct, frozen=True, array_like=True, tag="message_lost"):
+    """A notification was given up, or dropped as too many waited."""
+
+    at_us: int
+    channel: str
+    message: int
+    error: str
+
+
 HostEvent = (
-    DaemonStarted
+    MessageLost
+    | DaemonStarted
     | DaemonStopped
     | DefinitionLoaded
     | DefinitionRefused

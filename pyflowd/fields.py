@@ -1,6 +1,7 @@
 """What the value of a key may be: one reader for each sort of value, and the report that gathers what is wrong.
 
-A reader takes the value as `document` read it and returns it as the model wants it, or raises `Wrong`. It knows
+A reader takes the value as `document` read it and returns it as the model wants it, or raises `Wrong`. Expressions
+are parsed here and noted in the report; whether what they name is there, `definition_references` judges. It knows
 nothing of which keys there are: that is in the tables of `definition`.
 """
 
@@ -14,20 +15,27 @@ from collections.abc import Mapping as AnyMapping
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
-from pyflowd import cron, errors, units, zones
+from pyflowd import cron, errors, expression, units, zones
+from pyflowd import template as templates
 from pyflowd.document import Document, Mapping, Sequence, one_line, quote
+from pyflowd.expression import Expression, ExpressionError
 from pyflowd.model import Problem, Severity, is_name
 
 MAX_PROBLEMS = 50
 MAX_STRING_BYTES = 120 * 1024
 """Rule D5: the kernel takes no single argument or variable of more than 128 KiB, name and end included."""
 MAX_PATH_BYTES = 4095
+_MAX_MESSAGE = 1000
 MAX_STDIN_BYTES = 1024 * 1024
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _RESERVED_ENV = ("PYFLOW_", "PARAM_")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\$?", re.ASCII)
-_PARAM_EXPRESSION = re.compile(r"\$\{\{\s*params\.([A-Za-z0-9_.-]{1,63})\s*\}\}", re.ASCII)
+_BARE_BRACES = re.compile(
+    r"(?<![$\w])\{\{\s*(?:params|tasks|run|env|item|index|matrix|event|secrets|inputs)\b[^{}]*\}\}", re.ASCII
+)
+"""`{{ params.x }}`: surely an expression without its dollar; `{{.Names}}` of docker and its like is none."""
+_PARAM_EXPRESSION = re.compile(r"\$\{\{\s*(params|template)\.([A-Za-z0-9_.-]{1,63})\s*\}\}", re.ASCII)
 _PLAIN_NUMBER = re.compile(r"[-+.0-9][-+.0-9A-Za-z]*", re.ASCII)
 
 _E = TypeVar("_E", bound=StrEnum)
@@ -47,14 +55,43 @@ class Enough(Exception):
     """The report is full: what else is wrong would not be read anyway, and finding it may take long."""
 
 
+class Use(NamedTuple):
+    """An expression of the file: the key that holds it, where, and the names it has beside those that all have."""
+
+    expression: Expression | None
+    """None: `bare` stands there, which looks like one."""
+    key: str
+    mark: int
+    also: frozenset[str]
+    bare: str = ""
+
+
 class Report:
-    """The problems of one file, at most `MAX_PROBLEMS`; then `add` raises Enough."""
+    """The problems of one file, at most `MAX_PROBLEMS`, then `add` raises Enough; and the expressions that it holds."""
 
     def __init__(self, file: str, document: Document) -> None:
         self.file = file
         self.document = document
         self.problems: list[Problem] = []
         self.errors = 0
+        self.uses: list[Use] = []
+        self.unplaced = 0
+        """How many of the last `uses` have no place yet: a reader does not know where its value stands."""
+
+    def note(self, expression: Expression | None, also: frozenset[str], bare: str = "") -> None:
+        self.uses.append(Use(expression, "", -1, also, bare))
+        self.unplaced += 1
+
+    def place_uses(self, key: str, mark: int) -> None:
+        """Give what has been noted, and has no nearer place, this one."""
+        for index in range(len(self.uses) - self.unplaced, len(self.uses)):
+            self.uses[index] = self.uses[index]._replace(key=key, mark=mark)
+        self.unplaced = 0
+
+    def take_uses(self) -> list[Use]:
+        """What has been noted since this was asked last."""
+        taken, self.uses, self.unplaced = self.uses, [], 0
+        return taken
 
     def add(self, mark: int, code: str, message: str, fix: str = "", *, warning: bool = False) -> None:
         if warning and len(self.problems) >= MAX_PROBLEMS:
@@ -63,13 +100,29 @@ class Report:
         self.errors += not warning
         severity = Severity.WARNING if warning else Severity.ERROR
         self.problems.append(
-            Problem(file=self.file, line=line, column=column, severity=severity, code=code, message=message, fix=fix)
+            Problem(
+                file=self.document.label(mark) or self.file,
+                line=line,
+                column=column,
+                severity=severity,
+                code=code,
+                message=_shown(message),
+                fix=_shown(fix),
+            )
         )
         if not warning and len(self.problems) >= MAX_PROBLEMS:
             raise Enough
 
     def wrong(self, mark: int, key: str, wrong: Wrong) -> None:
         self.add(mark, wrong.code, f"{key}: {wrong.message}", wrong.fix)
+
+
+def _shown(text: str) -> str:
+    """What is told, whatever of the file is in it: on one line, not endless, nothing that a terminal obeys."""
+    text = text if len(text) <= _MAX_MESSAGE else text[: _MAX_MESSAGE - 3] + "..."
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 Reader = Callable[[Any, Report], Any]
@@ -101,6 +154,8 @@ def read(table: Table, mapping: Mapping, report: Report) -> dict[str, Any]:
             fields[entry[0]] = entry[1](value, report)
         except Wrong as wrong:
             report.wrong(mapping.value_mark(key), key, wrong)
+        if report.unplaced:
+            report.place_uses(key, mapping.value_mark(key))
     return fields
 
 
@@ -154,9 +209,77 @@ def text(value: Any, report: Report) -> str:
         fix = "put it in quotes" if isinstance(value, (bool, int, float)) else ""
         raise Wrong(f"expected text, found {shape(value)}", fix)
     if "${{" in value:
-        raise Wrong("expressions (${{ }}) are not supported by this version", "write the value out", code="later")
+        raise Wrong("an expression (${{ }}) may not stand here", "write the value out", code="expression")
     checked: str = value
     return checked
+
+
+def template(value: Any, report: Report, also: frozenset[str] = frozenset()) -> str:
+    """Text in which expressions may stand (rule P1). `also`: names that they have here beside those of the run."""
+    if value.__class__ is not str:
+        raise Wrong(f"expected text, found {shape(value)}", "put it in quotes")
+    if "{{" in value:
+        _note(value, report, also)
+    checked: str = value
+    return checked
+
+
+def _note(text: str, report: Report, also: frozenset[str]) -> None:
+    """The expressions in a text to the report; `$${{` stands for the text `${{`."""
+    if "${{" in text:
+        try:
+            found = templates.parse(text).expressions
+        except ExpressionError as error:
+            raise Wrong(one_line(str(error)), code="expression") from None
+        for each in found:
+            report.note(each, also)
+    bare = _BARE_BRACES.search(text)
+    if bare is not None:
+        report.note(None, also, bare[0])
+
+
+def template_tree(value: Any, report: Report, also: frozenset[str] = frozenset()) -> Any:
+    """Any value of the file, as plain dicts and lists; expressions may stand in its texts (rules P1, P2)."""
+    if value.__class__ is str:
+        return template(value, report, also)
+    if value.__class__ is Mapping:
+        return {key: _branch(value.marks[2 * n + 1], key, value[key], report, also) for n, key in enumerate(value)}
+    if value.__class__ is Sequence:
+        pairs = zip(value, value.marks, strict=True)
+        return [_branch(mark, str(n), item, report, also) for n, (item, mark) in enumerate(pairs)]
+    return value
+
+
+def _branch(mark: int, key: str, value: Any, report: Report, also: frozenset[str]) -> Any:
+    try:
+        found = template_tree(value, report, also)
+    except Wrong as wrong:
+        report.wrong(mark, quote(key)[1:-1], wrong)
+        return None
+    if report.unplaced:
+        report.place_uses(quote(key)[1:-1], mark)
+    return found
+
+
+def condition(value: Any, report: Report, also: frozenset[str] = frozenset()) -> str:
+    """The text of one expression, without the `${{ }}` that may stand around it (`if`, `until`)."""
+    if value.__class__ is bool:
+        return "true" if value else "false"
+    if value.__class__ is not str or not value.strip():
+        raise Wrong(f"expected an expression, found {shape(value)}", "write it as in params.full and run.id != 1")
+    try:
+        parsed = _only_expression(value) if "${{" in value else expression.parse(value.strip())
+    except ExpressionError as error:
+        raise Wrong(one_line(str(error)), code="expression") from None
+    report.note(parsed, also)
+    return parsed.text.strip()
+
+
+def _only_expression(text: str) -> Expression:
+    found = templates.parse(text.strip())
+    if not found.is_single:
+        raise Wrong("more than one expression", "write one, without ${{ }}", code="expression")
+    return found.expressions[0]
 
 
 def word(value: Any, report: Report) -> str:
@@ -192,7 +315,8 @@ def literal(value: str) -> None:
         return
     param = _PARAM_EXPRESSION.search(value)
     if param is not None:
-        variable = "PARAM_" + re.sub(r"[^A-Z0-9]", "_", param[1].upper())
+        prefix = "PARAM_" if param[1] == "params" else "TEMPLATE_"
+        variable = prefix + re.sub(r"[^A-Z0-9]", "_", param[2].upper())
         fix = f'write "${variable}" instead: every param is in the environment'
     else:
         fix = "put the value under env: and use the variable, in double quotes"
@@ -209,14 +333,23 @@ def bounded(value: str, limit_bytes: int = MAX_STRING_BYTES) -> str:
 
 def value_text(value: Any, report: Report) -> str:
     """Rule P3: text as it is, booleans `true` and `false`, numbers, lists and maps as JSON writes them."""
+    return bounded(text(value, report)) if value.__class__ is str else value_template(value, report)
+
+
+def value_template(value: Any, report: Report) -> str:
+    """As `value_text`; a text may hold expressions, which have their place in a list or mapping only as a whole."""
     if value.__class__ is str:
-        return bounded(text(value, report))
+        return bounded(template(value, report))
     if value is None:
         raise Wrong("there is no value", 'write "" for an empty text')
     try:
-        return bounded(text(json.dumps(value, ensure_ascii=False, allow_nan=False), report))
+        written = bounded(json.dumps(value, ensure_ascii=False, allow_nan=False))
     except ValueError:
         raise Wrong(f"the number {value} has no form in JSON", "put it in quotes") from None
+    if "${{" in written:
+        fix = "make one expression of all of it, as in ${{ [1, params.x] }}"
+        raise Wrong(f"an expression inside {shape(value)} that becomes text", fix, code="expression")
+    return written
 
 
 def warn_of_number(value: Any, converted: str, mark: int, report: Report) -> None:
@@ -236,6 +369,18 @@ def path(value: Any, report: Report) -> str:
         return checked
     if checked == "~" or checked.startswith("~/"):
         return checked[2:] or "."
+    raise Wrong(f"{quote(checked)} is no absolute path", "begin it with / or ~/")
+
+
+def path_template(value: Any, report: Report) -> str:
+    """A path as `path` has it, in which expressions may stand; one that begins with an expression is judged later."""
+    if value.__class__ is not str or "${{" not in value:
+        return path(value, report)
+    checked = bounded(template(value, report), MAX_PATH_BYTES)
+    if checked.startswith("~/"):
+        return checked[2:]
+    if checked.startswith(("/", "${{")):
+        return checked
     raise Wrong(f"{quote(checked)} is no absolute path", "begin it with / or ~/")
 
 
@@ -382,11 +527,13 @@ def env(value: Any, report: Report) -> dict[str, str]:
                 raise Wrong("no name of a variable", "use letters, digits and _, first no digit", code="name")
             if variable.startswith(_RESERVED_ENV):
                 raise Wrong("variables that begin with PYFLOW_ or PARAM_ are made by PyFlow", "rename it", code="name")
-            converted = found[variable] = value_text(content, report)
+            converted = found[variable] = value_template(content, report)
         except Wrong as wrong:
             mark = table.key_mark(variable) if wrong.code == "name" else table.value_mark(variable)
             report.wrong(mark, quote(variable), wrong)
             continue
+        if report.unplaced:
+            report.place_uses(variable, table.value_mark(variable))
         if content.__class__ is not str:
             warn_of_number(content, converted, table.value_mark(variable), report)
     return found

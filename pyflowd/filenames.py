@@ -23,3 +23,8 @@ def split_name(file: str) -> tuple[str, bool]:
         if file.endswith(suffix):
             return file.removesuffix(suffix), suffix == ".json"
     return file, False
+
+
+def is_drop_in_folder(name: str) -> bool:
+    """`NAME.yaml.d`: what lies over `NAME.yaml`."""
+    return name.endswith(".d") and is_definition_name(name.removesuffix(".d"))

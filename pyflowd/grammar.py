@@ -24,8 +24,9 @@ class Option(Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] = ()
     repeat: bool = False
     kind: str = ""
-    """What completion offers for the value: `workflow`, `paused` (a workflow), `run`, `live-run`, `task`, `param`,
-    `file`."""
+    """What completion offers for the value: `workflow`, `paused` (a workflow), `run`, `live-run`, `waiting-run` (with
+    an approval), `task` (of the run named before), `task-of` (of the workflow named before), `item` (bad or running
+    ones), `approval`, `artifact`, `param`, `file`."""
 
     @property
     def key(self) -> str:
@@ -86,6 +87,7 @@ COMMANDS = (
         name="status",
         summary="the host at a glance; of a run or workflow: its tasks",
         arguments=(Argument(name="RUN|WORKFLOW", kind="run|workflow", required=False),),
+        options=(Option(names=("--items",), help="all items of fan-outs, not only those that run or failed"),),
         example="pyflowctl status nightly-backup",
         note="A workflow's name means its newest run.",
     ),
@@ -106,6 +108,7 @@ COMMANDS = (
             _WAIT,
             _FOLLOW_RUN,
             Option(names=("--dry-run",), help="show what would run, record nothing"),
+            Option(names=("--only",), value="TASK", help="only TASK and what it needs", repeat=True, kind="task-of"),
         ),
         exclusive=(("dry-run", "wait"), ("dry-run", "follow"), ("dry-run", "key")),
         example="pyflowctl run deploy -p version=1.4.2 --wait",
@@ -114,7 +117,7 @@ COMMANDS = (
     CommandSpec(
         name="logs",
         summary="what tasks said",
-        arguments=(_RUN_OR_WORKFLOW, Argument(name="TASK", kind="task", required=False)),
+        arguments=(_RUN_OR_WORKFLOW, Argument(name="TASK", kind="task|item", required=False)),
         options=(
             Option(names=("-f", "--follow"), help="go on as output comes, until the run has ended"),
             Option(names=("-n", "--lines"), value="N", help="only the last N lines"),
@@ -123,7 +126,7 @@ COMMANDS = (
             Option(names=("--all-attempts",), help="every attempt of a task, not the newest only"),
         ),
         example="pyflowctl logs 42 dump --since 10m",
-        note="A workflow's name means its newest run.",
+        note="A workflow's name means its newest run. A fan-out is all its items, 'fetch[web1]' is one of them.",
     ),
     CommandSpec(
         name="history",
@@ -139,9 +142,52 @@ COMMANDS = (
     CommandSpec(
         name="cancel",
         summary="stop a run; a second time kills at once",
-        arguments=(Argument(name="RUN|WORKFLOW", kind="live-run"),),
+        arguments=(
+            Argument(name="RUN|WORKFLOW", kind="live-run"),
+            Argument(name="TASK", kind="task|item", required=False),
+        ),
         example="pyflowctl cancel 42",
-        note="A workflow's name means its newest run that has not ended.",
+        note="A workflow's name means its newest run that has not ended.\n"
+        "With TASK only that task is stopped, or one item of it: 'fetch[web1]'.",
+    ),
+    CommandSpec(
+        name="approvals",
+        summary="what waits for an answer",
+        example="pyflowctl approvals",
+    ),
+    CommandSpec(
+        name="approve",
+        summary="say yes to an approval",
+        arguments=(Argument(name="RUN|WORKFLOW", kind="waiting-run"), Argument(name="TASK", kind="approval")),
+        options=(
+            Option(names=("--comment",), value="TEXT", help="why; it is kept with the run"),
+            Option(names=("--choose",), value="VALUE", help="one of the choices that the approval offers"),
+        ),
+        example='pyflowctl approve 42 approve --comment "canary is green"',
+        note="A workflow's name means its newest run in which TASK waits.",
+    ),
+    CommandSpec(
+        name="reject",
+        summary="say no to an approval: its task fails",
+        arguments=(Argument(name="RUN|WORKFLOW", kind="waiting-run"), Argument(name="TASK", kind="approval")),
+        options=(Option(names=("--comment",), value="TEXT", help="why; it is kept with the run"),),
+        example='pyflowctl reject 42 approve --comment "not on a Friday"',
+        note="A workflow's name means its newest run in which TASK waits.",
+    ),
+    CommandSpec(
+        name="artifacts",
+        summary="files kept with a run: list them, or fetch one",
+        arguments=(
+            _RUN_OR_WORKFLOW,
+            Argument(name="TASK", kind="task|item", required=False),
+            Argument(name="NAME", kind="artifact", required=False),
+        ),
+        options=(
+            Option(names=("--to",), value="FILE", help="where the file goes (NAME); - is standard output", kind="file"),
+            Option(names=("--force",), help="replace FILE if it is there"),
+        ),
+        example="pyflowctl artifacts 42 build dist --to dist.tar.zst",
+        note="A workflow's name means its newest run. Without NAME they are listed.",
     ),
     CommandSpec(
         name="rerun",
@@ -183,6 +229,7 @@ COMMANDS = (
         name="show",
         summary="the definition in force",
         arguments=(_WORKFLOW,),
+        options=(Option(names=("--origin",), help="every value, and the file and line it comes from"),),
         example="pyflowctl show nightly-backup",
     ),
     CommandSpec(
@@ -191,6 +238,14 @@ COMMANDS = (
         arguments=(Argument(name="FILE", kind="file", many=True),),
         example="pyflowctl lint workflows/*.yaml",
         note="Exit status 0: no errors; 1: at least one.",
+    ),
+    CommandSpec(
+        name="fix",
+        summary="move expressions out of shell text, without a daemon",
+        arguments=(Argument(name="FILE", kind="file", many=True),),
+        options=(Option(names=("--dry-run",), help="show the change, write nothing"),),
+        example="pyflowctl fix --dry-run workflows/deploy.yaml",
+        note="Exit status 0: nothing is left to do; 1: something is.",
     ),
     CommandSpec(
         name="graph",
@@ -229,6 +284,19 @@ COMMANDS = (
         example="pyflowctl events -f --run 42",
     ),
     CommandSpec(
+        name="notify",
+        summary="send a message to a channel, to try it",
+        arguments=(Argument(name="CHANNEL"), Argument(name="TEXT")),
+        example='pyflowctl notify oncall "can you read this?"',
+        note="It is recorded and sent at once; `pyflowctl notifications` shows whether it got through.",
+    ),
+    CommandSpec(
+        name="notifications",
+        summary="messages: what was sent, what waits and why",
+        options=(_LIMIT,),
+        example="pyflowctl notifications -n 50",
+    ),
+    CommandSpec(
         name="reload",
         summary="look at the workflows folder now",
         example="pyflowctl reload",
@@ -258,7 +326,7 @@ COMMANDS = (
     ),
 )
 BY_NAME = {spec.name: spec for spec in COMMANDS}
-LATER = ("explain", "simulate", "approve", "reject", "import", "top", "backup", "restore", "schema", "trigger")
+LATER = ("explain", "simulate", "import", "top", "backup", "restore", "schema", "trigger")
 """Commands that the design names and this version does not have."""
 NEWCOMER = ("status", "list", "run", "logs", "history")
 
@@ -277,7 +345,7 @@ def short_help() -> str:
 
 def full_help() -> str:
     lines = [f"usage: {global_usage()}", "", "Commands:"]
-    lines += [f"  {spec.name:<12}{spec.summary}" for spec in COMMANDS]
+    lines += [f"  {spec.name:<15}{spec.summary}" for spec in COMMANDS]
     lines += ["", "Options of every command:", *_option_lines(GLOBAL_OPTIONS)]
     lines += ["", "Exit status: 0 done, 1 the run failed, 2 usage, 3 not found, 4 no daemon or no answer in time,"]
     lines += ["5 not allowed, 6 refused, 7 cancelled. More: man pyflowctl"]

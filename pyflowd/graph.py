@@ -5,7 +5,7 @@ Names and edges only; it knows nothing of files and of what tasks do. Nothing he
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 
 def find_cycle(needs: Mapping[str, tuple[str, ...]]) -> list[str] | None:
@@ -53,3 +53,15 @@ def show_cycle(cycle: list[str]) -> str:
     if len(cycle) > 14:
         cycle = [*cycle[:9], f"({len(cycle) - 12} more)", *cycle[-3:]]
     return " -> ".join(cycle)
+
+
+def closure(begin: Iterable[str], following: Mapping[str, Iterable[str]]) -> set[str]:
+    """`begin` and all that can be reached from it."""
+    found = set(begin)
+    todo = list(found)
+    while todo:
+        for name in following.get(todo.pop(), ()):
+            if name not in found:
+                found.add(name)
+                todo.append(name)
+    return found

@@ -9,20 +9,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pyflowd import views
+import msgspec
+
+from pyflowd import sentences, views
 from pyflowd.clock import US
 from pyflowd.control import Wait
 from pyflowd.errors import Forbidden, Refused
+from pyflowd.handlers_approvals import ApprovalHandlers
+from pyflowd.handlers_definitions import DefinitionHandlers
+from pyflowd.handlers_logs import LogHandlers
+from pyflowd.handlers_notify import NotificationHandlers
 from pyflowd.handlers_runs import PROGRESS_QUIET_US, RunHandlers
 from pyflowd.model import RunState
 from pyflowd.peer import Peer
 from pyflowd.protocol import (
     LEVELS,
+    AnswerApproval,
     CancelRun,
-    DefinitionView,
     Done,
     EventPage,
     EventView,
+    GetArtifact,
     GetGraph,
     GetHealth,
     GetHost,
@@ -32,8 +39,11 @@ from pyflowd.protocol import (
     HealthView,
     HostView,
     Level,
+    ListApprovals,
+    ListArtifacts,
     ListEvents,
     ListNext,
+    ListNotifications,
     ListRuns,
     ListSlots,
     ListWorkflows,
@@ -43,12 +53,14 @@ from pyflowd.protocol import (
     Reload,
     Request,
     RerunRun,
+    SendNotification,
     ShowWorkflow,
     SlotPage,
     StartRun,
     VersionView,
     WatchRun,
     WorkflowPage,
+    WorkflowView,
 )
 from pyflowd.replies import Replies
 from pyflowd.version import VERSION
@@ -67,9 +79,17 @@ NEXT_MAX = 10_000
 class Handlers:
     """Answers requests. `handle` is given to the control socket, to the console, later to the web."""
 
-    def __init__(self, of_runs: RunHandlers, groups: Mapping[Level, str]) -> None:
+    def __init__(
+        self,
+        of_runs: RunHandlers,
+        groups: Mapping[Level, str],
+        of_notifications: NotificationHandlers,
+        of_logs: LogHandlers,
+        of_approvals: ApprovalHandlers,
+    ) -> None:
         """`groups`: whose members have a level."""
         self.of_runs = of_runs
+        self.of_approvals = of_approvals
         self.store = of_runs.store
         self.runs = of_runs.runs
         self.workflows = of_runs.workflows
@@ -82,13 +102,17 @@ class Handlers:
             GetRun: self.of_runs.get_run,
             GetGraph: self.of_runs.get_graph,
             ListWorkflows: self._workflows,
-            ShowWorkflow: self._show,
+            ShowWorkflow: DefinitionHandlers(of_runs).show,
             ListRuns: self.of_runs.list_runs,
             StartRun: self.of_runs.start_run,
             CancelRun: self.of_runs.cancel_run,
             RerunRun: self.of_runs.rerun_run,
             PauseWorkflow: self._pause,
-            GetLogs: self.of_runs.get_logs,
+            GetLogs: of_logs.get_logs,
+            ListArtifacts: of_logs.list_artifacts,
+            GetArtifact: of_logs.get_artifact,
+            AnswerApproval: of_approvals.answer,
+            ListApprovals: of_approvals.list_approvals,
             WatchRun: self.of_runs.watch_run,
             ListNext: self._next,
             ListSlots: self._slots,
@@ -96,6 +120,8 @@ class Handlers:
             Reload: self._reload,
             GetHealth: self._health,
             GetVersion: self._version,
+            SendNotification: of_notifications.send,
+            ListNotifications: of_notifications.spool,
         }
 
     def handle(self, request: Request, peer: Peer) -> Replies:
@@ -138,6 +164,7 @@ class Handlers:
             next=self._next_views(None, 3),
             problems=self.definitions.problems(),
             warnings=[*self.health.warnings(), *self.workflows.warnings()],
+            approvals=self.of_approvals.waiting(),
         )
 
     def _health(self, _: GetHealth, __: Peer) -> Replies:
@@ -158,25 +185,16 @@ class Handlers:
 
     def _workflows(self, _: ListWorkflows, __: Peer) -> Replies:
         last = {row[1]: views.run_view(row) for row in self.store.rows("newest_runs")}
-        found = self.definitions.views(last)
+        found = [self._with_approvals(view) for view in self.definitions.views(last)]
         for at in range(0, len(found), PAGE):
             yield WorkflowPage(workflows=found[at : at + PAGE])
         # On a page of their own: one that is too long for a frame is cut in two, and would tell them twice.
         if not found or self.definitions.notes():
             yield WorkflowPage(workflows=[], notes=self.definitions.notes())
 
-    def _show(self, request: ShowWorkflow, _: Peer) -> Replies:
-        entry = self.workflows.find(request.workflow)
-        text = self.store.one("definition", entry.digest)[0]
-        yield DefinitionView(
-            workflow=entry.name,
-            file=entry.file,
-            digest=entry.digest,
-            loaded_us=entry.loaded_us,
-            text=text,
-            view=self.definitions.view(entry.name, None),
-            params=[param.name for param in entry.definition.params],
-        )
+    def _with_approvals(self, view: WorkflowView) -> WorkflowView:
+        waiting = self.of_approvals.waiting(view.workflow)
+        return msgspec.structs.replace(view, approvals=waiting) if waiting else view
 
     def _pause(self, request: PauseWorkflow, peer: Peer) -> Replies:
         self.workflows.pause(request.workflow, peer.name if request.paused else "")
@@ -254,7 +272,7 @@ class Handlers:
         if run is not None and run not in names:
             found = self.store.one_or_none("run", run)
             names[run] = found[1] if found else ""
-        return views.event_view(row, names.get(run, "") if run is not None else "")
+        return sentences.event_view(row, names.get(run, "") if run is not None else "")
 
 
 _NOBODY = Peer(uid=-1, gid=-1, pid=0)

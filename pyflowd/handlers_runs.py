@@ -1,31 +1,31 @@
-"""Requests about runs: start, stop, do again, look, watch, read their output. See `handlers` for when what is done."""
+"""Requests about runs: start, stop, do again, look, watch. See `handlers` for when what is done."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from pyflowd import params as parameters
-from pyflowd import views
+from pyflowd import rerun, views
 from pyflowd.control import Wait
 from pyflowd.definitions import Definitions
 from pyflowd.errors import NotFound, PyflowError, Refused, nearest
+from pyflowd.events import RunCreated
+from pyflowd.fanout import is_item
 from pyflowd.health import Health
 from pyflowd.loader_frames import Loaded, Rejected
-from pyflowd.model import RUN_TERMINAL, Problem, RunState, TaskState, Workflow
+from pyflowd.model import RUN_TERMINAL, TASK_TERMINAL, Problem, RunState, Section, TaskState, Workflow
 from pyflowd.peer import Peer
 from pyflowd.protocol import (
     CancelRun,
     Done,
     GetGraph,
-    GetLogs,
     GetRun,
     GraphView,
     ListRuns,
-    LogClose,
-    LogOpen,
     PlanView,
     RerunRun,
     RunPage,
@@ -35,18 +35,21 @@ from pyflowd.protocol import (
     TaskView,
     WatchRun,
 )
-from pyflowd.replies import EXIT_OF_RUN, Attached, Replies
-from pyflowd.rerun import tasks_to_keep
-from pyflowd.runs import LiveRun, Runs
+from pyflowd.replies import EXIT_OF_RUN, Replies
+from pyflowd.runs import LiveRun, Runs, fold
 from pyflowd.sampler import Sampler
+from pyflowd.sections import in_progress
+from pyflowd.state import TaskRun
 from pyflowd.store.store import Store
-from pyflowd.tasklogs import TaskLogs
+from pyflowd.view_tasks import RunOf, nodes, planned, planned_handlers, task_pages
 from pyflowd.workflows import Workflows
 
 KEY_MAX = 255
 PAGE = 200
 RUN_MAX = (1 << 63) - 1
 """Greatest integer of SQLite."""
+NEAREST_MAX = 200
+"""Names that a misspelt one is compared with."""
 PROGRESS_QUIET_US = 100_000
 """Ten progress reports a second at most, whatever happens in the run."""
 
@@ -67,7 +70,6 @@ class RunHandlers:
         runs: Runs,
         workflows: Workflows,
         definitions: Definitions,
-        logs: TaskLogs,
         sampler: Sampler,
         health: Health,
     ) -> None:
@@ -75,7 +77,6 @@ class RunHandlers:
         self.runs = runs
         self.workflows = workflows
         self.definitions = definitions
-        self.logs = logs
         self.sampler = sampler
         self.health = health
         self.clock = runs.clock
@@ -84,8 +85,7 @@ class RunHandlers:
         """A run with its counts; raises NotFound."""
         view = self._with_live(self.bare_view(run))
         live = self.runs.live.get(run)
-        running = [task.name for task in live.by_index if task.state is TaskState.RUNNING] if live else []
-        return views.counted(view, self.store, running[: views.RUNNING_SHOWN])
+        return views.counted(view, self.store, _running(live) if live else ())
 
     def _with_live(self, view: RunView) -> RunView:
         """With what the store does not know: whether it is being stopped, and which run it waits for."""
@@ -94,7 +94,8 @@ class RunHandlers:
             return view
         first = self.runs.of_workflow[view.workflow][0].meta.run
         waits_for = first if view.state == RunState.QUEUED and first != view.run else None
-        return msgspec.structs.replace(view, stopping=live.run.stopping.value, waits_for=waits_for)
+        outcome = live.run.outcome.value if live.run.outcome else ""
+        return msgspec.structs.replace(view, stopping=live.run.stopping.value, waits_for=waits_for, outcome=outcome)
 
     def bare_view(self, run: int) -> RunView:
         try:
@@ -104,7 +105,7 @@ class RunHandlers:
         except LookupError:
             raise NotFound(f"no run {str(run)[:20]}; `pyflowctl history` shows what there is") from None
 
-    def _find_run(self, of: str) -> int:
+    def find_run(self, of: str) -> int:
         """A run id, or the newest run of the workflow of that name."""
         if of.isascii() and of.isdigit() and of not in self.workflows.entries:
             return int(of[:20])  # 20 digits are more than there can be runs
@@ -114,25 +115,31 @@ class RunHandlers:
             raise NotFound(f"{of} has never run; start it: pyflowctl run {of}")
         return newest
 
-    def _definition_of(self, digest: str) -> Workflow:
+    def definition_of(self, digest: str) -> Workflow:
         return self.workflows.compiled(digest)
 
     def get_run(self, request: GetRun, _: Peer) -> Replies:
-        view = self.view(self._find_run(request.of))
+        view = self.view(self.find_run(request.of))
         yield view
-        live = self.sampler.of_run(view.run)
-        for page in views.task_pages(self.store, view.run, self._definition_of(view.digest), live):
+        run = RunOf(view.run, self.definition_of(view.digest), view.section, self.sampler.of_run(view.run))
+        for page in task_pages(self.store, run, all_items=request.items):
             yield TaskPage(tasks=page)
 
     def get_graph(self, request: GetGraph, _: Peer) -> Replies:
         if request.of in self.workflows.entries:
             entry = self.workflows.find(request.of)
-            tasks = [TaskView(task=task.name, state="", needs=list(task.needs)) for task in entry.definition.tasks]
-            yield GraphView(title=request.of, tasks=tasks)
+            tasks = [planned(task) for task in entry.definition.tasks]
+            yield GraphView(title=request.of, tasks=tasks, handlers=planned_handlers(entry.definition))
             return
-        view = self.bare_view(self._find_run(request.of))
-        pages = views.task_pages(self.store, view.run, self._definition_of(view.digest), {})
-        yield GraphView(title=f"{view.workflow}, run {view.run}", tasks=[task for page in pages for task in page])
+        view = self.bare_view(self.find_run(request.of))
+        run = RunOf(view.run, self.definition_of(view.digest), view.section)
+        found = [_without_values(task) for page in task_pages(self.store, run, all_items=False) for task in page]
+        shown = [task for task in found if task.item is None or task.section == Section.UNDO]
+        yield GraphView(
+            title=f"{view.workflow}, run {view.run}",
+            tasks=[task for task in shown if not task.section],
+            handlers=[task for task in shown if task.section],
+        )
 
     def list_runs(self, request: ListRuns, _: Peer) -> Replies:
         states = [state.value for state in RunState]
@@ -177,13 +184,15 @@ class RunHandlers:
 
     def _begin(self, request: StartRun, peer: Peer, digest: str, definition: Workflow, found: _Found) -> Replies:
         values = parameters.bind(definition.params, request.params, from_text=request.params_are_text)
+        not_asked = _not_asked(definition, request.only)
         if request.dry_run:
-            return iter([_plan(definition, values, found)])
+            return iter([_plan(definition, values, found, not_asked)])
         known = self._with_key(definition.name, request.key, values)
         if known is not None:
             return self._said(known)
+        kept = RunCreated(self.clock.wall_us(), not_asked=not_asked) if not_asked else None
         live = self.workflows.start(
-            definition.name, digest, definition, values, trigger="manual", by=peer.name, key=request.key
+            definition.name, digest, definition, values, trigger="manual", by=peer.name, key=request.key, kept=kept
         )
         return self._said(live.meta.run, found.notes)
 
@@ -241,14 +250,14 @@ class RunHandlers:
         if known is None:
             return None
         run, params = known
-        if params != values:
+        if any(params.get(name) != value for name, value in values.items()):
             raise Refused(f'the key "{key}" was used for run {run}, with other params; use another key')
         return run
 
     def _said(self, run: int, notes: Sequence[str] = ()) -> Replies:
         yield msgspec.structs.replace(self.view(run), notes=list(notes))
 
-    def _live(self, run: int) -> LiveRun:
+    def live(self, run: int) -> LiveRun:
         live = self.runs.live.get(run)
         if live is None:
             view = self.bare_view(run)
@@ -256,19 +265,42 @@ class RunHandlers:
         return live
 
     def cancel_run(self, request: CancelRun, peer: Peer) -> Replies:
-        live = self._live(request.run or self._newest_live(request.workflow))
+        live = self.live(request.run or self.newest_live(request.workflow))
+        if request.task:
+            return self._cancel_task(live, request.task, peer)
         self.runs.cancel(live, peer.name)
         return self._said(live.meta.run)
 
-    def _newest_live(self, workflow: str) -> int:
+    def node(self, live: LiveRun, name: str) -> TaskRun:
+        """A task of a live run, or one of its items; raises NotFound."""
+        found = live.run.tasks.get(name)
+        if found is not None:
+            return found
+        head, bracket, _ = name.partition("[")
+        known = list(itertools.islice((task for task in live.run.tasks if bracket or "[" not in task), NEAREST_MAX))
+        if bracket and head in live.run.tasks:
+            raise NotFound(f'no item "{name}"{nearest(name, known)} in run {live.meta.run} of {live.meta.workflow}')
+        raise NotFound(f'no task "{head}"{nearest(head, known)} in run {live.meta.run} of {live.meta.workflow}')
+
+    def _cancel_task(self, live: LiveRun, name: str, peer: Peer) -> Replies:
+        task, run = self.node(live, name), live.run
+        if task.state in TASK_TERMINAL:
+            raise Refused(f"{name} of run {run.run_id} has ended already: {task.state}")
+        if run.state is not RunState.RUNNING or task not in in_progress(run):
+            raise Refused(f"{name} of run {run.run_id} has not begun; `pyflowctl cancel {run.run_id}` stops the run")
+        again = bool(task.stopping)
+        self.runs.cancel_task(live, name, peer.name)
+        return self._said(run.run_id, [f"{name} is being {'killed' if again else 'cancelled'}; the run goes on"])
+
+    def newest_live(self, workflow: str) -> int:
         live = self.runs.of_workflow.get(workflow)
         if not live:
-            run = self._find_run(workflow)
+            run = self.find_run(workflow)
             raise Refused(f"no run of {workflow} is live; its newest, run {run}, is {self.bare_view(run).state}")
         return live[-1].meta.run
 
     def _named(self, request: RerunRun | WatchRun) -> int:
-        return request.run or self._find_run(request.workflow)
+        return request.run or self.find_run(request.workflow)
 
     def rerun_run(self, request: RerunRun, peer: Peer) -> Replies:
         old = self.bare_view(self._named(request))
@@ -276,8 +308,8 @@ class RunHandlers:
             raise Refused(f"run {old.run} is {old.state}; cancel it first, or wait for its end")
         entry = self.workflows.find(old.workflow) if request.latest else None
         digest = entry.digest if entry else old.digest
-        definition = self._definition_of(digest)
-        kept = self._kept(msgspec.structs.replace(request, run=old.run), definition)
+        definition = self.definition_of(digest)
+        kept = self._kept(msgspec.structs.replace(request, run=old.run), old.digest, definition)
         values = parameters.bind(definition.params, old.params, from_text=False)
         known = self._with_key(old.workflow, request.key, values)
         if known is not None:
@@ -288,19 +320,20 @@ class RunHandlers:
         )  # fmt: skip
         return self._said(live.meta.run, self.definitions.stale_note(old.workflow) if request.latest else ())
 
-    def _kept(self, request: RerunRun, definition: Workflow) -> dict[str, TaskState]:
+    def _kept(self, request: RerunRun, digest: str, definition: Workflow) -> RunCreated:
         """What the new run takes over from the old one."""
+        old = fold(request.run, self.definition_of(digest), self.runs.stored_events(request.run))
+        now_us = self.clock.wall_us()
         if not request.failed_only and request.from_task is None:
-            return {}
-        states = {name: TaskState(state) for name, state in self.store.rows("task_states", request.run)}
+            return rerun.afresh(old, now_us)
         again: set[str] = set()
         if request.from_task is not None:
             names = [task.name for task in definition.tasks]
             if request.from_task not in names:
                 raise NotFound(f'no task "{request.from_task}"{nearest(request.from_task, names)} in run {request.run}')
             again = {request.from_task}
-        kept = tasks_to_keep(states, definition, again)
-        if len(kept) == len(definition.tasks):
+        kept = rerun.taken_over(old, definition, again, now_us)
+        if len(kept.kept) + len(kept.not_asked) == len(definition.tasks):
             raise Refused(f"run {request.run} has no failed task; leave out --failed to do all of it again")
         return kept
 
@@ -313,49 +346,45 @@ class RunHandlers:
             yield view
         yield Done(exit_status=EXIT_OF_RUN[RunState(view.state)])
 
-    def get_logs(self, request: GetLogs, _: Peer) -> Replies:
-        run = self._find_run(request.of)
-        view = self.bare_view(run)
-        names = [task.name for task in self._definition_of(view.digest).tasks]
-        if request.task is not None and request.task not in names:
-            raise NotFound(f'no task "{request.task}"{nearest(request.task, names)} in run {run} of {view.workflow}')
-        return self._output(request, run, [request.task] if request.task else names)
 
-    def _output(self, request: GetLogs, run: int, names: list[str]) -> Replies:
-        """Open what is there; with `follow`, what comes, until the run has ended."""
-        width = 0 if request.task else max(map(len, names))
-        wanted, shown, open_ones = set(names), dict[str, int](), set[tuple[str, int]]()
-        while True:
-            state = self.bare_view(run).state
-            for row in list(self.store.rows("tasks", run, 0, -1)):
-                task, task_state, attempts = row[1], row[2], row[5]
-                if task not in wanted:
-                    continue
-                first = shown.get(task, 0) + 1 if request.all_attempts or request.follow else max(attempts, 1)
-                for attempt in range(first, attempts + 1):
-                    live = task_state == TaskState.RUNNING and attempt == attempts
-                    descriptors = self.logs.open(run, task, attempt)
-                    if descriptors:
-                        opened = LogOpen(run=run, task=task, attempt=attempt, live=live, label_width=width)
-                        yield Attached(opened, descriptors)
-                        if live:
-                            open_ones.add((task, attempt))
-                shown[task] = attempts
-                for known in sorted(open_ones):
-                    if known[0] == task and (task_state != TaskState.RUNNING or known[1] != attempts):
-                        open_ones.discard(known)
-                        yield LogClose(task=known[0], attempt=known[1])
-            if not request.follow or state in RUN_TERMINAL:
-                return
-            yield Wait(frozenset({f"run/{run}"}), PROGRESS_QUIET_US // 5)
+def _running(live: LiveRun) -> list[str]:
+    """Some of what is under way: a fan-out is one, with how far it is."""
+    found = (_name(task) for task in live.by_index if task.state is TaskState.RUNNING and not is_item(task))
+    return list(itertools.islice(found, views.RUNNING_SHOWN))
 
 
-def _plan(definition: Workflow, values: dict[str, Any], found: _Found) -> PlanView:
+def _name(task: TaskRun) -> str:
+    if task.fan is None:
+        return task.name
+    return f"{task.name} ({len(task.fan.items) - task.fan.open} of {len(task.fan.items)})"
+
+
+def _without_values(task: TaskView) -> TaskView:
+    """What a graph shows of a task: its outputs may be large."""
+    return msgspec.structs.replace(task, outputs={}, values={}, artifacts={})
+
+
+def _not_asked(definition: Workflow, only: list[str]) -> tuple[str, ...]:
+    """The tasks that are left out; raises NotFound for a name that is none."""
+    names = [task.name for task in definition.tasks]
+    for name in only:
+        if name not in names:
+            raise NotFound(f'no task "{name}"{nearest(name, names)} in {definition.name}; nothing was run')
+    return rerun.only(definition, set(only)) if only else ()
+
+
+def _plan(definition: Workflow, values: dict[str, Any], found: _Found, not_asked: tuple[str, ...]) -> PlanView:
+    tasks = [task for task in definition.tasks if task.name not in not_asked]
+    handlers = planned_handlers(definition)
+    kinds = {node.task.name: node.task.kind for node in nodes(definition)}
+    kinds |= {node.task.undo.name: node.task.undo.kind for node in nodes(definition) if node.task.undo is not None}
     return PlanView(
         workflow=definition.name,
         params=values,
-        tasks=[TaskView(task=task.name, state="", needs=list(task.needs)) for task in definition.tasks],
-        commands={task.name: views.command_text(task.kind) for task in definition.tasks},
+        tasks=[planned(task) for task in tasks],
+        commands={task.task: views.command_text(kinds[task.task]) for task in (*map(planned, tasks), *handlers)},
         warnings=list(found.warnings),
         notes=list(found.notes),
+        handlers=[handler for handler in handlers if handler.of not in not_asked],
+        outputs=definition.outputs,
     )

@@ -48,6 +48,8 @@ class StartRequest(Struct, frozen=True, kw_only=True):
     leftover: Leftover = Leftover.KILL
     orphan_grace_s: float = 5.0
     log_max_bytes: int | None = None
+    apart: bool = False
+    """The index of the log tells standard output and error apart; else both are one stream, in their true order."""
 
 
 class Running(Struct, frozen=True, kw_only=True):
@@ -320,7 +322,7 @@ def _to_wire(request: StartRequest, *, has_stdin: bool) -> wire.Start:
     start.leftover_allow = request.leftover is Leftover.ALLOW
     start.orphan_grace_us = int(request.orphan_grace_s * US)
     start.log_max_bytes = request.log_max_bytes or 0
-    start.flags = wire.FLAG_STDIN if has_stdin else 0
+    start.flags = (wire.FLAG_STDIN if has_stdin else 0) | (wire.FLAG_APART if request.apart else 0)
     return start
 
 

@@ -1,7 +1,8 @@
-"""From a task to the process that the keeper is asked to start: argv, environment, folder. Pure; starts nothing.
+"""From a task to the process that the keeper is asked to start: argv, environment, folder. Starts nothing.
 
 Values reach a shell only through the environment (rule P1). An attempt's environment is: a few variables of its user,
-`PYFLOW_*`, `PARAM_*`, the env files, `env` of the workflow, `env` of the task, each over those before.
+`PYFLOW_*`, `PARAM_*`, the env files, `env` of the workflow, `env` of the task, each over those before. Expressions are
+evaluated here, at the last moment.
 """
 
 from __future__ import annotations
@@ -9,15 +10,19 @@ from __future__ import annotations
 import os
 import pwd
 import stat
+import sys
 from typing import assert_never
 
+import msgspec
 from msgspec import Struct
 
-from pyflowd import params
+from pyflowd import params, process, template
 from pyflowd.clock import from_us
-from pyflowd.engine import TaskRun
+from pyflowd.context import TaskNames
 from pyflowd.keeperlink import StartRequest
-from pyflowd.model import Argv, Kind, Shell, Workflow
+from pyflowd.model import Argv, File, Kind, Python, Shell, Ssh, Task, Workflow
+from pyflowd.process import Command
+from pyflowd.state import TaskRun
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENV_FILE_MAX_BYTES = 1 << 20
@@ -31,6 +36,7 @@ class Account(Struct, frozen=True, kw_only=True):
     name: str
     home: str
     path: str = PATH
+    uid: int | None = None
 
 
 class Host(Struct, frozen=True, kw_only=True):
@@ -42,9 +48,12 @@ class Host(Struct, frozen=True, kw_only=True):
     """Whether the keeper runs as the daemon's own user; else even that user has to be asked for."""
     strict_shell: tuple[str, ...]
     """Argv before the text of a `run` task that names no shell."""
+    python: str = sys.executable
+    python_path: tuple[str, ...] = ()
+    """Where `python` tasks find their modules: beside the workflows folder."""
 
 
-def read_host(environ: dict[str, str]) -> Host:
+def read_host(environ: dict[str, str], workflows: str = "") -> Host:
     """The daemon's own account and shell. Looks at the file system; called once."""
     try:
         entry = pwd.getpwuid(os.geteuid())
@@ -55,9 +64,10 @@ def read_host(environ: dict[str, str]) -> Host:
         (path for path in ("/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash") if os.access(path, os.X_OK)), ""
     )
     return Host(
-        own=Account(name=name, home=_home(home), path=environ.get("PATH") or PATH),
+        own=Account(name=name, home=_home(home), path=environ.get("PATH") or PATH, uid=os.geteuid()),
         passed_on={key: environ[key] for key in PASSED_ON if key in environ},
         strict_shell=(bash, "-euo", "pipefail", "-c") if bash else ("/bin/sh", "-eu", "-c"),
+        python_path=(os.path.join(os.path.dirname(workflows), "python"),) if workflows else (),
     )
 
 
@@ -69,7 +79,7 @@ def account(user: str | None, host: Host) -> Account:
         entry = pwd.getpwnam(user)
     except KeyError:
         return Account(name=user, home="/")
-    return Account(name=entry.pw_name, home=_home(entry.pw_dir))
+    return Account(name=entry.pw_name, home=_home(entry.pw_dir), uid=entry.pw_uid)
 
 
 def _home(folder: str) -> str:
@@ -83,13 +93,33 @@ def _home(folder: str) -> str:
     return folder
 
 
-def command(kind: Kind, name: str, host: Host) -> tuple[str, ...]:
-    """The argv of a process task. The text of `run` goes in as one argument; the task's name is its `$0`."""
+def command(kind: Kind, name: str, host: Host, names: TaskNames, env: dict[str, str], given: dict[str, str]) -> Command:
+    """What a process task runs. The text of `run` goes in as one argument; the task's name is its `$0`. `given`: what
+    of `env` does not belong to this host.
+    """
     match kind:
         case Shell():
-            return (*(kind.shell or host.strict_shell), kind.text, *(() if kind.shell else (name,)))
+            return Command(argv=(*(kind.shell or host.strict_shell), kind.text, *(() if kind.shell else (name,))))
         case Argv():
-            return kind.argv
+            return Command(argv=(kind.argv[0], *(template.render_text(word, names) for word in kind.argv[1:])))
+        case Python() | File() | Ssh():
+            return process.command(_rendered(kind, names), name, env, host.python, host.python_path, given)
+        case _:
+            raise AssertionError(kind)
+
+
+def _rendered(kind: Python | File | Ssh, names: TaskNames) -> Python | File | Ssh:
+    """The kind with the values of its expressions in their places."""
+    match kind:
+        case Python() | File():
+            return msgspec.structs.replace(kind, arguments=template.render_tree(kind.arguments, names))
+        case Ssh():
+            return msgspec.structs.replace(
+                kind,
+                host=template.render_text(kind.host, names),
+                user=None if kind.user is None else template.render_text(kind.user, names),
+                identity=None if kind.identity is None else template.render_text(kind.identity, names),
+            )
         case _:
             assert_never(kind)
 
@@ -111,44 +141,81 @@ def run_environment(workflow: Workflow, binding: Binding) -> dict[str, str]:
     return told | params.environment(workflow.params, binding.values)
 
 
+def folder(workflow: Workflow, task: Task, user: Account, names: TaskNames) -> str:
+    """Where the process begins. Raises ExpressionError."""
+    cwd = task.cwd or workflow.cwd or user.home
+    if "${{" in cwd:
+        cwd = template.render_text(cwd, names)
+    return cwd if cwd.startswith("/") else os.path.join(user.home, cwd)
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """What of its place an attempt is told by the environment."""
+
+    output: str
+    scratch: str
+
+
 def request(
     attempt_id: str,
-    workflow: Workflow,
     task: TaskRun,
     host: Host,
     common: dict[str, str],
     from_files: dict[str, str],
     timeout_s: float | None,
     log_max_bytes: int,
-) -> StartRequest:
-    """What the keeper is asked. `common` is run_environment, `from_files` what the env files gave."""
-    definition = task.definition
+    names: TaskNames,
+    told: Told,
+) -> tuple[StartRequest, bytes | None]:
+    """What the keeper is asked, and what is on standard input. `common` is run_environment, `from_files` what the env
+    files gave. Raises ExpressionError, or ValueError where a value cannot be handed over.
+    """
+    workflow, definition = names.facts.run.workflow, task.definition
     user = account(definition.user or workflow.user, host)
-    cwd = definition.cwd or workflow.cwd or user.home
     env = {
         **host.passed_on,
-        "PATH": user.path,
+        "PATH": f"{user.path}:{process.COMMANDS}",
         "HOME": user.home,
         "USER": user.name,
         "LOGNAME": user.name,
         **common,
-        "PYFLOW_TASK": task.name,
+        "PYFLOW_TASK": definition.name,
         "PYFLOW_ATTEMPT": str(task.attempts),
-        **from_files,
-        **workflow.env,
-        **definition.env,
+        "PYFLOW_OUTPUT": told.output,
+        "PYFLOW_SCRATCH": told.scratch,
+        "PYFLOW_PYTHON": host.python,
+        **({"PYFLOW_ITEM_KEY": task.item.key} if task.item else {}),
     }
-    return StartRequest(
+    own = {**from_files, **names.env()}
+    told_elsewhere = {name: text for name, text in env.items() if name.startswith(("PARAM_", "PYFLOW_"))}
+    env |= own
+    ran = command(definition.kind, definition.name, host, names, env, {**told_elsewhere, **own})
+    _check_sizes(ran.argv, env)
+    stdin = ran.stdin
+    if stdin is None and definition.stdin is not None:
+        stdin = template.render_text(definition.stdin, names).encode()
+    asked = StartRequest(
         attempt=attempt_id,
-        argv=command(definition.kind, task.name, host),
-        env=env,
-        cwd=cwd if cwd.startswith("/") else os.path.join(user.home, cwd),
+        argv=ran.argv,
+        env={**env, **ran.env},
+        cwd=folder(workflow, definition, user, names),
         user=None if user is host.own and host.keeper_is_own else user.name,
         timeout_s=timeout_s,
         kill_grace_s=definition.kill_grace_s,
         leftover=definition.leftover,
         log_max_bytes=log_max_bytes,
+        apart=definition.capture is not None,
     )
+    return asked, stdin
+
+
+def _check_sizes(argv: tuple[str, ...], env: dict[str, str]) -> None:
+    """Rule D5, for what is known only now: the kernel takes 128 KiB in one string."""
+    for name, text in (*((f"argument {index}", word) for index, word in enumerate(argv)), *env.items()):
+        if len(text) > params.MAX_VALUE_BYTES // 4 and len(text.encode()) > params.MAX_VALUE_BYTES:
+            raise ValueError(f"{name}: {len(text)} characters; at most {params.MAX_VALUE_BYTES} bytes: use a file")
+        if "\0" in text:
+            raise ValueError(f"{name}: a NUL byte, which no argument or variable can hold")
 
 
 def read_env_files(paths: tuple[str, ...], host: Host) -> dict[str, str]:
@@ -178,14 +245,14 @@ def _read_regular(path: str) -> str:
         os.close(handle)
 
 
-def stdin_descriptor(text: str | None) -> int | None:
-    """A descriptor from which `text` can be read; None for None."""
-    if text is None:
+def stdin_descriptor(content: bytes | None) -> int | None:
+    """A descriptor from which `content` can be read; None for None."""
+    if content is None:
         return None
     handle = os.memfd_create("stdin", os.MFD_CLOEXEC)
     try:
         with os.fdopen(os.dup(handle), "wb") as file:
-            file.write(text.encode())
+            file.write(content)
         os.lseek(handle, 0, os.SEEK_SET)
     except OSError:
         os.close(handle)

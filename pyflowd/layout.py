@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
 from msgspec import Struct
 
 from pyflowd.clock import US, from_us
@@ -29,6 +30,8 @@ _COLOURS = {
     "fired": _GREEN, "ok": _GREEN, "warning": _YELLOW, "error": _RED,
 }  # fmt: skip
 NO_LIMIT = 1 << 20
+_VALUES_SHOWN = 5
+_VALUE_COLUMNS = 60
 
 
 class Style(Struct, frozen=True, kw_only=True):
@@ -101,6 +104,18 @@ def fit(text: str, columns: int) -> str:
 
 def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def value_text(value: object, columns: int = NO_LIMIT) -> str:
+    """A value as JSON writes it, on one line."""
+    return fit(clean(msgspec.json.encode(value).decode()), columns)
+
+
+def values_text(values: Mapping[str, object]) -> str:
+    """`params.full is false, tasks.a.state is "failed"`: a few of them, each shortened."""
+    told = [f"{clean(name)} is {value_text(value, _VALUE_COLUMNS)}" for name, value in values.items()]
+    more = f", and {len(told) - _VALUES_SHOWN} more" if len(told) > _VALUES_SHOWN else ""
+    return ", ".join(told[:_VALUES_SHOWN]) + more
 
 
 # ---- Colour ---------------------------------------------------------------------------------------------------------

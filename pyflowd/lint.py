@@ -1,14 +1,12 @@
-"""One definition, from bytes to a workflow or to what is wrong with it; for the daemon's child and `pyflowctl lint`.
+"""One text of a definition, to a workflow or to what is wrong with it. Pure.
 
-Pure: it knows nothing of where the bytes came from, and of other definitions.
+It knows nothing of where the text came from, of templates, and of other definitions.
 """
 
 from __future__ import annotations
 
-from pyflowd.definition import compile_workflow
-from pyflowd.document import DocumentError, one_line
-from pyflowd.document_json import parse_json
-from pyflowd.document_yaml import parse_yaml
+from pyflowd.assembly import assemble
+from pyflowd.definition_text import Part
 from pyflowd.model import Problem, Workflow
 
 
@@ -17,16 +15,5 @@ def check(path_label: str, data: bytes, *, stem: str, is_json: bool) -> tuple[Wo
 
     `path_label` is how messages name the file; `stem` is the workflow's name if it gives none itself.
     """
-    try:
-        document = parse_json(data) if is_json else parse_yaml(data)
-    except DocumentError as error:
-        problem = Problem(
-            file=path_label,
-            line=error.line,
-            column=error.column,
-            code=error.code,
-            message=one_line(error.message),
-            fix=error.fix,
-        )
-        return None, [problem]
-    return compile_workflow(document, path_label, stem)
+    assembled = assemble(Part(label=path_label, data=data, is_json=is_json), stem=stem)
+    return assembled.workflow, assembled.problems

@@ -13,17 +13,18 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable
 
 from pyflowd.clock import US, Clock
 from pyflowd.loader_frames import (
     FileRequest,
+    Folders,
     Ready,
     Rejected,
     Request,
     Result,
-    Signature,
     TextRequest,
+    TraceRequest,
     frame,
     take_answers,
 )
@@ -59,10 +60,10 @@ class _Child:
 
 
 class Loader:
-    """Loads definitions from `folder`; give `submit` the names of files that have settled."""
+    """Loads definitions from the folders; give `submit` the names of files that have settled."""
 
-    def __init__(self, folder: str, clock: Clock) -> None:
-        self._folder = folder
+    def __init__(self, folders: Folders, clock: Clock) -> None:
+        self._folders = folders
         self._clock = clock
         self._epoll = select.epoll()
         self._waiting: deque[Request] = deque()
@@ -74,18 +75,20 @@ class Loader:
         """Readable when `receive` has something to do; the same descriptor for life."""
         return self._epoll.fileno()
 
-    def submit(self, files: Mapping[str, Signature] | Iterable[str]) -> None:
-        """Ask for files of the folder, by name; one result each, in order.
+    def submit(self, files: Iterable[str], alone: Container[str] = ()) -> None:
+        """Ask for files of the folders, by name; one result each, in order. `alone`: those without drop-ins.
 
-        With the signature by which a scan saw it settled, a file that has changed since is not read: it may be half
-        written by now. Names alone are read as they are.
+        They are read as they are by then: `Sources.holds` tells whether that is what had settled.
         """
-        expected = files if isinstance(files, Mapping) else {}
-        self._ask(FileRequest(self._folder, file, expected.get(file)) for file in files)
+        self._ask(FileRequest(self._folders, file, file in alone) for file in files)
 
     def submit_text(self, token: str, label: str, data: bytes, *, stem: str, is_json: bool) -> None:
         """Ask for a text that a client sent; its result carries `token`."""
-        self._ask([TextRequest(token, label, stem, is_json, data)])
+        self._ask([TextRequest(token, label, stem, is_json, data, self._folders)])
+
+    def submit_trace(self, token: str, label: str, data: bytes, *, stem: str, is_json: bool) -> None:
+        """Ask where the values of a stored definition come from; its result carries `token`."""
+        self._ask([TraceRequest(token, label, stem, is_json, data)])
 
     @property
     def busy(self) -> bool:

@@ -6,6 +6,7 @@ Types and framing only: who reads files is `loader_child`, who waits for it is `
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -30,16 +31,63 @@ def signature_of(status: os.stat_result) -> Signature:
     return Signature(status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
 
 
-class FileRequest(Struct, frozen=True, tag="file", array_like=True):
-    """Read and check `file`, a name in the folder, as a scan saw it settled (None: as it is)."""
+MASK = Signature(0, 0, 0, 0)
+"""Of a link to /dev/null: what lies below it, or would, is not to be had."""
 
-    folder: str
+
+class Seen(Struct, frozen=True):
+    """What a definition was made of when it was read."""
+
+    parts: dict[str, Signature]
+    """By key (see `sources`): the file, its drop-ins, its template if there is one of that name."""
+    template: str = ""
+    """Name of the template that it asks for."""
+
+
+class Folders(Struct, frozen=True, array_like=True):
+    """Where definitions are: two folders of workflows, absolute, with a folder of templates beside each."""
+
+    workflows: str
+    vendor: str = ""
+    """What packages bring, below `workflows`; empty: none."""
+
+    @property
+    def templates(self) -> str:
+        return _beside(self.workflows)
+
+    @property
+    def vendor_templates(self) -> str:
+        return _beside(self.vendor) if self.vendor else ""
+
+
+def _beside(folder: str) -> str:
+    return os.path.join(os.path.dirname(folder), "templates")
+
+
+class FileRequest(Struct, frozen=True, tag="file", array_like=True):
+    """Read and check `file`, a name in the folders of workflows, with its template and its drop-ins.
+
+    `alone`: it is the host's own and has no drop-ins, so that there is nothing to look for (a tenth of the time).
+    """
+
+    folders: Folders
     file: str
-    expected: Signature | None = None
+    alone: bool = False
 
 
 class TextRequest(Struct, frozen=True, tag="text", array_like=True):
-    """Check a text that a client sent; `label` is how messages call it."""
+    """Check a text that a client sent; `label` is how messages call it. It may name a template of the folders."""
+
+    token: str
+    label: str
+    stem: str
+    is_json: bool
+    data: bytes
+    folders: Folders | None = None
+
+
+class TraceRequest(Struct, frozen=True, tag="trace", array_like=True):
+    """Say where each value of a definition comes from; `data` is its text as it is stored."""
 
     token: str
     label: str
@@ -48,7 +96,7 @@ class TextRequest(Struct, frozen=True, tag="text", array_like=True):
     data: bytes
 
 
-Request = FileRequest | TextRequest
+Request = FileRequest | TextRequest | TraceRequest
 
 
 class Loaded(Struct, frozen=True, kw_only=True, tag="loaded"):
@@ -61,19 +109,22 @@ class Loaded(Struct, frozen=True, kw_only=True, tag="loaded"):
     digest: str
     """SHA-256 of `text`, in hex."""
     text: bytes
+    """Of all parts, as `definition_text` packs them."""
     compiled: bytes
     problems: tuple[Problem, ...] = ()
-    signature: Signature | None = None
+    seen: Seen | None = None
+    """Of a text that a client sent: None."""
+    source: str = ""
+    """Key of the file itself: its name, or its path where it is of the vendor."""
 
 
 class Rejected(Struct, frozen=True, kw_only=True, tag="rejected"):
-    """A definition that may not; `problems` says why. `digest` and `signature` are None if it could not be read."""
+    """A definition that may not; `problems` says why. `seen` is None if it could not be read."""
 
     file: str
     token: str = ""
     problems: tuple[Problem, ...]
-    digest: str | None = None
-    signature: Signature | None = None
+    seen: Seen | None = None
 
 
 class Unsettled(Struct, frozen=True, kw_only=True, tag="unsettled"):
@@ -88,11 +139,30 @@ class Vanished(Struct, frozen=True, kw_only=True, tag="vanished"):
     file: str
 
 
+class Leaf(Struct, frozen=True, array_like=True):
+    """One value of a definition that is no mapping, and the place it comes from."""
+
+    path: tuple[str, ...]
+    value: Any
+    file: str
+    line: int
+    column: int
+
+
+class Traced(Struct, frozen=True, kw_only=True, tag="traced"):
+    """The values of a definition in the order in which they apply; `problem` instead if it could not be read."""
+
+    file: str
+    token: str
+    leaves: tuple[Leaf, ...] = ()
+    problem: str = ""
+
+
 class Ready(Struct, frozen=True, tag="ready"):
     """The child's first words: it has imported what it needs."""
 
 
-Result = Loaded | Rejected | Unsettled | Vanished
+Result = Loaded | Rejected | Unsettled | Vanished | Traced
 Answer = Ready | Result
 
 _encoder = msgspec.msgpack.Encoder()

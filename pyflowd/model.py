@@ -45,6 +45,18 @@ class TaskState(StrEnum):
     UPSTREAM_FAILED = "upstream_failed"  # it could never become eligible
 
 
+class Section(StrEnum):
+    """Where in its workflow a task stands; its value is the key of the file, but for the first."""
+
+    TASKS = ""
+    ON_ERROR = "on_error"
+    ON_SUCCESS = "on_success"
+    ON_FAILURE = "on_failure"
+    ON_CANCEL = "on_cancel"
+    UNDO = "undo"
+    FINALLY = "finally"
+
+
 class AttemptState(StrEnum):
     STARTING = "starting"  # committed, the keeper's answer is not
     RUNNING = "running"
@@ -77,6 +89,20 @@ class Reason(StrEnum):
     NO_UPSTREAM_FAILED = "no_upstream_failed"  # `any_failed`, and none did
     TASK_FAILED = "task_failed"  # of a run: a task's effective state is no success
     KEPT = "kept"  # taken over from the run that this one repeats
+    NOT_ASKED = "not_asked"  # the run was asked for other tasks only
+    CONDITION_FALSE = "condition_false"  # its `if` is false; the values that were used stand beside it
+    EXPRESSION_ERROR = "expression_error"  # an expression of its definition has no value: `error` says why
+    OUTPUT_INVALID = "output_invalid"  # what it gave on is not what it declares, or an artifact is missing
+    EMPTY = "empty"  # a fan-out without items
+    ITEMS_FAILED = "items_failed"  # of a fan-out: more items failed than `max_failures`
+    MAX_FAILURES = "max_failures"  # of an item: not started, as more items had failed than `max_failures`
+    FAIL_FAST = "fail_fast"  # of an item: cancelled, as another had failed
+    REPEAT_EXHAUSTED = "repeat_exhausted"  # `repeat` has had its `max` passes
+    REJECTED = "rejected"  # an approval was refused, or nobody answered in time
+    CALL_FAILED = "call_failed"  # a request came to no good answer: `error` says what came
+    RUN_FAILED = "run_failed"  # the run that the task called did not succeed
+    HANDLER_FAILED = "handler_failed"  # of a run: a task of `on_success` failed
+    FINALLY_FAILED = "finally_failed"  # of a run: a task of `finally` failed (rule H2)
     REPLACED = "replaced"  # of a run: `overlap: replace` and a newer one came
 
 
@@ -86,6 +112,7 @@ class Lost(StrEnum):
     KEEPER_LOST = "keeper lost"
     HOST_RESTARTED = "host restarted"
     RECORD_LOST = "record lost"
+    DAEMON_LOST = "daemon restarted"  # of what runs inside the daemon (rule I4)
 
 
 class Fate(StrEnum):
@@ -186,6 +213,8 @@ class Retry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     on_exit: tuple[int, ...] | None = None
     """Exit codes that are retried; None: every failure but 126 and 127."""
     on_lost: OnLost = OnLost.FAIL
+    on_status: tuple[int, ...] | None = None
+    """HTTP statuses that are retried; None: 408, 425, 429 and 5xx (rule R4)."""
 
 
 class Shell(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="run", tag_field="kind"):
@@ -201,8 +230,293 @@ class Argv(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="argv", ta
     argv: tuple[str, ...]
 
 
-Kind = Shell | Argv
+class Python(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="python", tag_field="kind"):
+    """`python`: a function by name, called with keyword arguments in a process of its own."""
+
+    function: str
+    """`module:function`; the function may be `Class.method`."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """`with`: values; texts in them may hold expressions."""
+    interpreter: str | None = None
+    """Absolute path; None: the daemon's own."""
+
+
+class File(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="file", tag_field="kind"):
+    """`file`: one operation on files, in a process of the task's user."""
+
+    operation: str
+    """One of `FILE_OPERATIONS` of definition_process."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """As checked by the operation's table; texts may hold expressions."""
+
+
+class Ssh(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="ssh", tag_field="kind"):
+    """`ssh`: a script on another host, through OpenSSH. `host`, `user`, `identity` may hold expressions."""
+
+    host: str
+    script: str
+    user: str | None = None
+    port: int | None = None
+    identity: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
+    """Of ssh_config(5)."""
+    shell: tuple[str, ...] = ()
+    """Argv before the script, on the other host; empty: bash in strict mode where it is, else sh."""
+
+
+class JsonBody(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="json", tag_field="sort"):
+    value: Any
+
+
+class FormBody(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="form", tag_field="sort"):
+    """URL-encoded; a list gives a name several times, null leaves it out."""
+
+    values: dict[str, Any]
+
+
+class FilePart(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A file of a multipart body."""
+
+    name: str
+    path: str
+    """Below the run's scratch folder."""
+    filename: str = ""
+    """As the server is told; empty: the last part of the path."""
+    content_type: str = "application/octet-stream"
+
+
+class MultipartBody(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="multipart", tag_field="sort"):
+    files: tuple[FilePart, ...]
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+class TextBody(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="text", tag_field="sort"):
+    text: str
+
+
+HttpBody = JsonBody | FormBody | MultipartBody | TextBody
+
+
+class BasicAuth(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="basic", tag_field="sort"):
+    user: str
+    password: str
+
+
+class BearerAuth(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="bearer", tag_field="sort"):
+    token: str
+
+
+class Tls(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Paths are absolute, and read by the daemon's user."""
+
+    verify: bool = True
+    ca_file: str = ""
+    """In place of the host's certificate authorities."""
+    cert_file: str = ""
+    """The client's certificate, with its chain; with its key where `key_file` is empty."""
+    key_file: str = ""
+    min_version: str = "1.2"
+
+
+class TextTest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All that is given must hold."""
+
+    equals: str | None = None
+    contains: str | None = None
+    matches: str | None = None
+    """Of the dialect of `pattern`: a whole line of the text matches."""
+
+
+class Expect(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What makes an answer a good one."""
+
+    status: tuple[tuple[int, int], ...] = ((200, 299),)
+    """Ranges, both ends included."""
+    headers: dict[str, TextTest] = field(default_factory=dict)
+    """By lower-cased name."""
+    body: TextTest | None = None
+    json: str = ""
+    """Expression text over `body`, `status`, `headers`, `links` and all that a task sees; must be true."""
+
+
+class Paginate(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Both are expression text, as `Expect.json`, asked of each page."""
+
+    next: str
+    """Gives the URL of the next page; null or empty: there is none."""
+    items: str
+    """Gives the list of a page."""
+    max_pages: int = 100
+
+
+class Http(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="http", tag_field="kind"):
+    """`http`: a request, in the daemon's thread pool. Texts may hold expressions."""
+
+    url: str
+    method: str = "GET"
+    headers: dict[str, Any] = field(default_factory=dict)
+    query: dict[str, Any] = field(default_factory=dict)
+    """Added to what the URL has; as `FormBody.values`."""
+    body: HttpBody | None = None
+    auth: BasicAuth | BearerAuth | None = None
+    tls: Tls = Tls()
+    expect: Expect = Expect()
+    paginate: Paginate | None = None
+    save_to: str = ""
+    """A file below the run's scratch folder; empty: the body is an output."""
+    max_bytes: int | None = None
+    """Of a body, decoded; None: 1 MiB, and 1 GiB into a file."""
+    redirects: int = 5
+    idempotency_key: str = ""
+    """`auto`: made of run, task and item, the same for all attempts."""
+    allow_addresses: tuple[str, ...] = ()
+    """Networks that are reached although they are link-local, of a cloud's metadata, or the like."""
+    proxy: str = ""
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 60.0
+    """Longest silence of the server."""
+
+    @property
+    def safe_to_repeat(self) -> bool:
+        """Rule I4: whether it may be sent again when nobody knows whether it arrived."""
+        keyed = self.idempotency_key or any(name.lower() == "idempotency-key" for name in self.headers)
+        return bool(keyed) or self.method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS")
+
+
+class Call(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="workflow", tag_field="kind"):
+    """`workflow`: a run of another workflow."""
+
+    workflow: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """`with`: its params; texts may hold expressions."""
+    wait: bool = True
+    key: str = ""
+    """`idempotency_key`, a template (rule I2)."""
+
+
+class OnTimeout(StrEnum):
+    """What it means that nothing came in time."""
+
+    REJECT = "reject"
+    APPROVE = "approve"
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+class Approval(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="approval", tag_field="kind"):
+    """`approval`: waits for a person, holding nothing (rule R7)."""
+
+    message: str
+    """A template."""
+    allow: tuple[str, ...] = ()
+    """`user:NAME` or `group:NAME`; empty: whoever may operate."""
+    forbid_requester: bool = False
+    timeout_s: float | None = None
+    on_timeout: OnTimeout = OnTimeout.REJECT
+    choices: tuple[str, ...] = ()
+    """One of them is the output `choice`."""
+    default: str | None = None
+    """The choice of an approval that names none."""
+
+
+class Wait(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="wait", tag_field="kind"):
+    """`wait`: for a duration, until a time, or until a condition over the run holds; holds nothing. One of three."""
+
+    for_s: float | None = None
+    until: str = ""
+    """An RFC 3339 time, `HH:MM` (the next such moment in the zone of the host), or a template of either."""
+    condition: str = ""
+    """Expression text, asked again whenever something happens in the run."""
+    on_timeout: OnTimeout = OnTimeout.FAIL
+    """What the task's `timeout` means: fail, or skip."""
+
+
+class Notify(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="notify", tag_field="kind"):
+    """`notify`: a message to a channel of the settings; spooled, so the task ends at once."""
+
+    channel: str
+    text: str
+    """A template."""
+    subject: str = ""
+
+
+Kind = Shell | Argv | Python | File | Ssh | Http | Call | Approval | Wait | Notify
 """Exactly one kind per task; a new kind is a struct here, a validator in `definition`, a runner."""
+
+ProcessKind = Shell | Argv | Python | File | Ssh
+"""Kinds that the keeper runs as a process."""
+PoolKind = Http
+"""Kinds that the daemon's thread pool runs (rule I4)."""
+
+
+class OnEmpty(StrEnum):
+    """Rule F4: what a fan-out without items is."""
+
+    SKIP = "skip"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+
+
+class FanOut(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`for_each` or `matrix` (rules F1 to F4)."""
+
+    items: Any
+    """A list, or a template that is only one expression and gives a list (or a mapping: items `{key, value}`)."""
+    variable: str = "item"
+    """`as`: what an item is called in expressions; `matrix` for a matrix."""
+    key: str = ""
+    """A template for an item's stable key; empty: made of the item itself."""
+    max_parallel: int | None = None
+    max_failures: int | None = None
+    """More failed items than this: no new one starts. None: nothing stops the others; the aggregate fails then with
+    the first (rules F2, F3)."""
+    max_failures_percent: float | None = None
+    """In place of `max_failures`."""
+    fail_fast: bool = False
+    on_empty: OnEmpty = OnEmpty.SKIP
+    if_each: bool = False
+    """The task's `if` names an item, so it is asked of each item and not once."""
+
+
+class Repeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Rule F5. One of `until`, `while_`: expression text, asked after each pass that succeeded."""
+
+    max: int
+    until: str = ""
+    while_: str = ""
+    delay_s: float = 0.0
+
+
+class Output(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A declared output of a task (rule P5)."""
+
+    name: str
+    type: ParamType = ParamType.STRING
+    pattern: str | None = None
+    maximum: float | None = None
+    """`max_items` of an array, `max_length` of a text."""
+    optional: bool = False
+
+
+class Capture(StrEnum):
+    """What standard output becomes: the output `stdout` as text, or the outputs that it says as JSON."""
+
+    STDOUT = "stdout"
+    JSON = "json"
+
+
+class Artifact(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A file kept with the run."""
+
+    name: str
+    path: str
+    """Relative to the task's folder, or absolute; a template."""
+    optional: bool = False
+
+
+class UndoAfter(StrEnum):
+    SUCCEEDED = "succeeded"
+    STARTED = "started"
 
 
 class Task(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -222,15 +536,28 @@ class Task(Struct, frozen=True, kw_only=True, omit_defaults=True):
     success_codes: tuple[int, ...] = ()
     skip_codes: tuple[int, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
+    """Texts may hold expressions, as those of `cwd` and `stdin`."""
     cwd: str | None = None
     user: str | None = None
     stdin: str | None = None
     """Text given on standard input; None: /dev/null."""
     log_max_bytes: int | None = None
+    condition: str = ""
+    """`if` (rule J4): expression text; empty: none."""
+    fan_out: FanOut | None = None
+    repeat: Repeat | None = None
+    outputs: tuple[Output, ...] = ()
+    capture: Capture | None = None
+    artifacts: tuple[Artifact, ...] = ()
+    undo: Task | None = None
+    """The task that takes this one back (rule H1); its name is this one's with `.undo`."""
+    undo_after: UndoAfter = UndoAfter.SUCCEEDED
+    on_error: tuple[Task, ...] = ()
+    """Run when this task has failed for good, before its children are told (rule H4)."""
 
 
 class Param(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Rule P4. `default` is already checked against the rest."""
+    """Rule P4. `default` is already checked against the rest, but where it holds expressions: a run makes its value."""
 
     name: str
     type: ParamType = ParamType.STRING
@@ -243,6 +570,8 @@ class Param(Struct, frozen=True, kw_only=True, omit_defaults=True):
     maximum: float | None = None
     items: ParamType | None = None
     description: str = ""
+    item_pattern: str | None = None
+    """Of the items of an array of text."""
 
     @property
     def variable(self) -> str:
@@ -295,6 +624,22 @@ class Workflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     timeout_s: float | None = None
     max_parallel: int = 16
     retention: Retention | None = None
+    on_success: tuple[Task, ...] = ()
+    on_failure: tuple[Task, ...] = ()
+    on_cancel: tuple[Task, ...] = ()
+    finally_: tuple[Task, ...] = ()
+    handler_timeout_s: float = 600.0
+    """Budget of each of: `on_success`, `on_failure` or `on_cancel`; `undo`; `finally` (rule H2)."""
+    outputs: dict[str, Any] = field(default_factory=dict)
+    """What the workflow gives to its caller; texts may hold expressions over its tasks."""
+    notify: tuple[NotifyRule, ...] = ()
+
+
+class NotifyRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Tell `channel` of runs that end so."""
+
+    channel: str
+    on: tuple[RunState, ...] = (RunState.FAILED,)
 
 
 class Severity(StrEnum):
@@ -370,7 +715,82 @@ class LostAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True, array_l
 
     why: Lost
     at_us: int
+    again: bool = False
+    """It may be sent again as a new attempt, whatever `on_lost` says (rule I4)."""
 
 
-End = Exit | StartFailure | LostAttempt
-"""How an attempt ended, as the keeper and the record tell it; the engine makes its state of it."""
+class CallEnd(Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=True, tag="call_end"):
+    """A request of the thread pool came to an end. `error` is empty where it is a success."""
+
+    started_us: int
+    ended_us: int
+    error: str = ""
+    status: int | None = None
+    """Of the last answer, if one came."""
+    transient: bool = False
+    """It may go better another time: no connection, or a status that is worth another try (rule R4)."""
+    retry_after_s: float | None = None
+    stop: Stop = Stop.NONE
+
+
+class RunEnd(Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=True, tag="run_end"):
+    """The run that a `workflow` task called has ended, or could not be recorded (`run` 0, `error` says why)."""
+
+    run: int
+    state: RunState
+    ended_us: int
+    error: str = ""
+    stop: Stop = Stop.NONE
+
+
+class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=True, tag="answer"):
+    """Somebody answered an approval, or its time ran out (`by` is empty)."""
+
+    approved: bool
+    ended_us: int
+    by: str = ""
+    comment: str = ""
+    skip: bool = False
+
+
+class Waited(Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=True, tag="waited"):
+    """What a `wait` or `notify` task was there for has come; or its time ran out, or it could not be."""
+
+    ended_us: int
+    error: str = ""
+    timed_out: bool = False
+    skip: bool = False
+
+
+class Stopped(Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=True, tag="stopped"):
+    """An attempt without a process was stopped."""
+
+    ended_us: int
+    stop: Stop = Stop.REQUEST
+
+
+End = Exit | StartFailure | LostAttempt | CallEnd | RunEnd | Answer | Waited | Stopped
+"""How an attempt ended, as the keeper, the record or the pool tell it; the engine makes its state of it."""
+
+
+class KeptFile(Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=True):
+    """An artifact as it was stored."""
+
+    size_bytes: int
+    sha256: str
+    run: int = 0
+    """Where a rerun took it over: the run in whose folder it is, with the name that its task has there."""
+    folder: str = ""
+
+
+class Given(Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=True):
+    """What an attempt gave on (rule P5). `error`: why it is not what the task declares."""
+
+    outputs: dict[str, Any] = field(default_factory=dict)
+    artifacts: dict[str, KeptFile] = field(default_factory=dict)
+    error: str = ""
+    """It makes a success a failure."""
+    said: str = ""
+    """The attempt's own word for why it failed; shown in place of its exit code."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What else it said of that, such as the type of an error."""

@@ -15,8 +15,10 @@ from typing import Any, assert_never
 from pyflowd.document import MAX_DEPTH, DocumentError, quote
 from pyflowd.document_json import parse_json
 from pyflowd.errors import Refused, nearest
+from pyflowd.expression import ExpressionError
 from pyflowd.model import Param, ParamType
 from pyflowd.pattern import matches
+from pyflowd.template import has_expression, render_tree
 
 MAX_VALUE_BYTES = 120 * 1024
 """One variable of the environment (rule D5); the kernel's limit is 128 KiB."""
@@ -29,11 +31,14 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _INT64 = range(-(2**63), 2**63)
 
 
-def bind(params: Iterable[Param], given: dict[str, Any], *, from_text: bool) -> dict[str, Any]:
+def bind(
+    params: Iterable[Param], given: dict[str, Any], *, from_text: bool, run: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """The values of a run: what is given and the defaults; an optional param without either is absent.
 
     `from_text`: the values are text of the command line and are read as the declared type asks; otherwise nothing is
-    coerced. Raises Refused with all that is wrong, in one line.
+    coerced. `run`: what an expression in a default finds under that name, beside the params that stand before its own;
+    None: there is no run yet, and such a param is left absent. Raises Refused with all that is wrong, in one line.
     """
     declared = {param.name: param for param in params}
     reasons = []
@@ -48,8 +53,10 @@ def bind(params: Iterable[Param], given: dict[str, Any], *, from_text: bool) -> 
                 values[name] = _checked(param, read_text(param, given[name]) if from_text else given[name])
             elif param.required:
                 raise ValueError("a value is required")
-            elif param.default is not None:
+            elif param.default is not None and not has_expression(param.default):
                 values[name] = param.default
+            elif param.default is not None and run is not None:
+                values[name] = _checked(param, render_tree(param.default, _Names(values, run)))
         except ValueError as error:
             reasons.append(f"{name}: {error}")
     if not reasons and sum(len(text) for text in environment(declared.values(), values).values()) > MAX_VALUES_BYTES:
@@ -59,6 +66,18 @@ def bind(params: Iterable[Param], given: dict[str, Any], *, from_text: bool) -> 
         more = f"; and {len(reasons) - 20} more" if len(reasons) > 20 else ""
         raise Refused(f"params: {shown}{more}")
     return values
+
+
+class _Names:
+    """What expressions in defaults see."""
+
+    def __init__(self, values: dict[str, Any], run: dict[str, Any]) -> None:
+        self._names = {"params": values, "run": run}
+
+    def lookup(self, name: str) -> Any:
+        if name not in self._names:
+            raise ExpressionError(f"there is no name {quote(name)} here: a default can use params and run")
+        return self._names[name]
 
 
 def environment(params: Iterable[Param], values: dict[str, Any]) -> dict[str, str]:
@@ -85,6 +104,8 @@ def check(param: Param, value: Any) -> None:
                 _check_type(param.items, item)
             except ValueError as error:
                 raise ValueError(f"item {index + 1}: {error}") from None
+            if param.item_pattern is not None and not matches(param.item_pattern, item):
+                raise ValueError(f"item {index + 1}: {_shown(item)} does not match {quote(param.item_pattern)}")
     if param.enum is not None and not any(_same(value, choice) for choice in param.enum):
         raise ValueError(f"{_shown(value)} is none of {', '.join(_shown(choice) for choice in param.enum[:20])}")
     if param.minimum is not None or param.maximum is not None:
@@ -199,7 +220,7 @@ def read_text(param: Param, text: Any) -> Any:
 
 def _read_json(text: str) -> Any:
     try:
-        return plain(parse_json(text.encode("utf-8", "surrogatepass")).root)
+        return plain(parse_json(text.encode("utf-8", "surrogatepass"), any_text=True).root)
     except DocumentError as error:
         raise ValueError(f"{error.message} at column {error.column}") from None
 

@@ -15,6 +15,8 @@ class Paths(Struct, frozen=True, kw_only=True):
     root: str | None
     settings: str
     workflows: str
+    vendor: str = ""
+    """Workflows that packages bring; `workflows` lies over them."""
     state: str
     keeper: str
     log: str
@@ -29,6 +31,7 @@ def below(root: str) -> Paths:
         root=root,
         settings=f"{root}/pyflowd.yaml",
         workflows=f"{root}/workflows",
+        vendor=f"{root}/vendor/workflows",
         state=f"{root}/state",
         keeper=f"{root}/run",
         log=f"{root}/log",
@@ -41,6 +44,7 @@ SYSTEM = Paths(
     root=None,
     settings="/etc/pyflow/pyflowd.yaml",
     workflows="/etc/pyflow/workflows",
+    vendor="/usr/lib/pyflow/workflows",
     state="/var/lib/pyflow",
     keeper="/run/pyflow-keeper",
     log="/var/log/pyflow",
@@ -59,6 +63,7 @@ def of_user(environ: dict[str, str], uid: int) -> Paths:
         root=None,
         settings=f"{config}/pyflow/pyflowd.yaml",
         workflows=f"{config}/pyflow/workflows",
+        vendor="/usr/lib/pyflow/user/workflows",
         state=f"{state}/pyflow",
         keeper=f"{runtime}/pyflow/keeper",
         log=f"{state}/pyflow/log",

@@ -25,6 +25,14 @@ class Peer(Struct, frozen=True, kw_only=True):
     gid: int
     pid: int
     level: Level = Level.NONE
+    groups: frozenset[int] = frozenset()
+    """All of them, the supplementary ones too."""
+
+    @property
+    def group_names(self) -> list[str]:
+        """Names of its groups; a group without one is left out."""
+        names = (_group_name(gid) for gid in sorted(self.groups))
+        return [name for name in names if name]
 
     @property
     def name(self) -> str:
@@ -64,11 +72,18 @@ def _group_ids(name: str) -> frozenset[int]:
         return frozenset()
 
 
+def _group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return ""
+
+
 def identify(connection: socket.socket, known: Roles) -> Peer:
     """The peer of a connected Unix socket, with its level. Any doubt about its groups gives no group rights."""
     pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     groups = frozenset({gid, *_supplementary(connection)})
-    return Peer(uid=uid, gid=gid, pid=pid, level=known.level(uid, groups))
+    return Peer(uid=uid, gid=gid, pid=pid, level=known.level(uid, groups), groups=groups)
 
 
 def _supplementary(connection: socket.socket) -> tuple[int, ...]:

@@ -1,27 +1,30 @@
 """The control protocol: what travels on the Unix socket, its frames and its version. Shared by daemon and clients.
 
 A frame is a length (four bytes, big endian, at most `FRAME_MAX`) and one msgpack value. A client opens with `Command`
-(the thin client: the daemon parses, handles and renders; the answers are `Print`, `LogOpen`, `LogClose`, `Alive`,
-`Again` and at last `Finish`) or with `Hello` (typed clients: then any number of requests, each answered by any number
-of replies and one `Done` or `Failure`). Who asks is told by the kernel, never by the message. Fields are only ever
-added, with a default; unknown fields are ignored.
+(the thin client: the daemon parses, handles and renders; the answers are `Print`, `LogOpen`, `LogClose`,
+`ArtifactOpen`, `Alive`, `Again` and at last `Finish`) or with `Hello` (typed clients: then any number of requests,
+each answered by any number of replies and one `Done` or `Failure`; a reply that is too long comes in `Part`s). Who
+asks is told by the kernel, never by the message. Fields are only ever added, with a default; unknown fields are
+ignored.
 
 Times are wall-clock microseconds since the epoch (`_us`), sizes bytes. It knows nothing of sockets.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct, field
 
-from pyflowd.model import Fate, Problem
+from pyflowd.model import Fate, KeptFile, Problem
 
 VERSION = 1
 FRAME_MAX = 1 << 20
 """Most bytes of one frame. A longer answer is several frames; a longer request is refused."""
+_PART_BYTES = FRAME_MAX >> 1
 
 
 Integer = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
@@ -73,6 +76,8 @@ class GetRun(Struct, frozen=True, kw_only=True, tag="get_run"):
     """One run with its tasks -> RunView, TaskPage...; `of` is a run id, or a workflow's name for its newest run."""
 
     of: str
+    items: bool = True
+    """Every item of its fan-outs; False: of each only a few that went wrong or are under way."""
 
 
 class GetGraph(Struct, frozen=True, kw_only=True, tag="get_graph"):
@@ -86,9 +91,10 @@ class ListWorkflows(Struct, frozen=True, kw_only=True, tag="list_workflows"):
 
 
 class ShowWorkflow(Struct, frozen=True, kw_only=True, tag="show_workflow"):
-    """The definition in force -> DefinitionView."""
+    """The definition in force -> DefinitionView. `origin`: with the place of every value."""
 
     workflow: str
+    origin: bool = False
 
 
 class ListRuns(Struct, frozen=True, kw_only=True, tag="list_runs"):
@@ -117,6 +123,8 @@ class StartRun(Struct, frozen=True, kw_only=True, tag="start_run"):
     """Rule I2: the same key again returns the first answer."""
     dry_run: bool = False
     """Record nothing -> PlanView."""
+    only: list[str] = field(default_factory=list)
+    """Only these tasks, and what they need; empty: all."""
 
 
 class CancelRun(Struct, frozen=True, kw_only=True, tag="cancel_run"):
@@ -125,6 +133,41 @@ class CancelRun(Struct, frozen=True, kw_only=True, tag="cancel_run"):
     run: Integer = 0
     workflow: str = ""
     """Where `run` is 0: the newest live run of this workflow."""
+    task: str = ""
+    """Only this task, or item such as `fetch[web1]`; the run goes on by its rules."""
+
+
+class AnswerApproval(Struct, frozen=True, kw_only=True, tag="answer_approval"):
+    """Approve or reject -> AnswerView."""
+
+    run: Integer = 0
+    workflow: str = ""
+    """Where `run` is 0: the newest live run of this workflow in which `task` waits for an answer."""
+    task: str
+    approve: bool
+    comment: str = ""
+    choice: str | None = None
+    """One of those that the approval offers."""
+
+
+class ListApprovals(Struct, frozen=True, kw_only=True, tag="list_approvals"):
+    """What waits for an answer, the oldest run first -> ApprovalPage..."""
+
+
+class ListArtifacts(Struct, frozen=True, kw_only=True, tag="list_artifacts"):
+    """Files kept with a run -> ArtifactPage...; `of` as of GetRun."""
+
+    of: str
+    task: str | None = None
+    """Only of this task (with all its items), or of this item."""
+
+
+class GetArtifact(Struct, frozen=True, kw_only=True, tag="get_artifact"):
+    """One kept file -> ArtifactOpen with one descriptor."""
+
+    of: str
+    task: str
+    name: str
 
 
 class RerunRun(Struct, frozen=True, kw_only=True, tag="rerun_run"):
@@ -152,6 +195,7 @@ class GetLogs(Struct, frozen=True, kw_only=True, tag="get_logs"):
 
     of: str
     task: str | None = None
+    """Only of this task (with all its items), or of this item."""
     follow: bool = False
     all_attempts: bool = False
     """Every attempt of a task, not the newest only."""
@@ -194,6 +238,19 @@ class Reload(Struct, frozen=True, kw_only=True, tag="reload"):
     """Look at the workflows folder again, wait for the outcome -> WorkflowPage of what changed or is wrong."""
 
 
+class SendNotification(Struct, frozen=True, kw_only=True, tag="send_notification"):
+    """A message to a channel of the settings, to try it -> NotificationPage with the one: recorded, not sent."""
+
+    channel: str
+    text: str
+
+
+class ListNotifications(Struct, frozen=True, kw_only=True, tag="list_notifications"):
+    """The spool of messages, newest first -> NotificationPage..."""
+
+    limit: Limit = 20
+
+
 class GetHealth(Struct, frozen=True, kw_only=True, tag="get_health"):
     """What `doctor` asks of a daemon -> HealthView."""
 
@@ -205,6 +262,7 @@ class GetVersion(Struct, frozen=True, kw_only=True, tag="get_version"):
 Request = (
     GetHost | GetRun | GetGraph | ListWorkflows | ShowWorkflow | ListRuns | StartRun | CancelRun | RerunRun
     | PauseWorkflow | GetLogs | WatchRun | ListNext | ListSlots | ListEvents | Reload | GetHealth | GetVersion
+    | SendNotification | ListNotifications | AnswerApproval | ListApprovals | ListArtifacts | GetArtifact
 )  # fmt: skip
 
 LEVELS: dict[type, Level] = {
@@ -226,6 +284,12 @@ LEVELS: dict[type, Level] = {
     Reload: Level.ADMIN,
     GetHealth: Level.READ,
     GetVersion: Level.READ,
+    SendNotification: Level.OPERATE,
+    ListNotifications: Level.READ,
+    AnswerApproval: Level.OPERATE,
+    ListApprovals: Level.READ,
+    ListArtifacts: Level.READ,
+    GetArtifact: Level.READ,
 }
 """The level of each request. A request that is not here cannot be made. StartRun of a file's text needs ADMIN."""
 
@@ -262,6 +326,14 @@ class RunView(Struct, frozen=True, kw_only=True, tag="run"):
     """Of a queued run: the oldest live run of its workflow, which is before it."""
     notes: list[str] = field(default_factory=list)
     """What whoever asked for the run should know, such as that a newer text of the workflow is refused."""
+    section: str = ""
+    """Which handlers are at work, or were at the end: `on_failure`, `undo`, `finally`, ...; empty: the tasks."""
+    outcome: str = ""
+    """What the tasks came to, as soon as they have ended (rule H1)."""
+    outputs: dict[str, Any] = field(default_factory=dict)
+    parent: int | None = None
+    """The run whose task `parent_task` called this one."""
+    parent_task: str = ""
 
 
 class TaskView(Struct, frozen=True, kw_only=True):
@@ -287,16 +359,91 @@ class TaskView(Struct, frozen=True, kw_only=True):
     """Tries that its `retry` allows."""
     allowed: bool = False
     """It may fail: its `continue_on_error` is on (rule S6)."""
+    kind: str = ""
+    """The key of the file: `run`, `http`, `approval`, ..."""
+    section: str = ""
+    """Of a handler: `on_error`, `on_success`, `on_failure`, `on_cancel`, `undo`, `finally`."""
+    of: str = ""
+    """Of an item its fan-out; of an `on_error` task or an undoing the task or item that it is for."""
+    item: str | None = None
+    """The key of an item, or of the item that is undone."""
+    position: int | None = None
+    """Of an item, in its list."""
+    fan_out: str = ""
+    """Of a fan-out: how its items come to be."""
+    items: dict[str, int] = field(default_factory=dict)
+    """Of a fan-out whose items are known: their states, and how many are in each."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """What its condition used, and what else it says of itself, such as the `message` of an approval."""
+    artifacts: dict[str, KeptFile] = field(default_factory=dict)
+    called_runs: list[int] = field(default_factory=list)
+    choices: list[str] = field(default_factory=list)
+    """Of an approval."""
+    condition: str = ""
+    """Its `if`; like `repeat` said of what has not run: in graphs and plans."""
+    repeat: str = ""
 
 
 class TaskPage(Struct, frozen=True, kw_only=True, tag="tasks"):
-    """Tasks of the run whose RunView came before, in the order of the definition."""
+    """Tasks of the run whose RunView came before, in the order of the definition: each with its items after it, then
+    the handlers that have begun."""
 
     tasks: list[TaskView]
 
 
 class RunPage(Struct, frozen=True, kw_only=True, tag="runs"):
     runs: list[RunView]
+
+
+class ApprovalView(Struct, frozen=True, kw_only=True):
+    """A task that waits for a person."""
+
+    run: int
+    workflow: str
+    task: str
+    message: str
+    since_us: int
+    requested_by: str = ""
+    """Who asked for the run."""
+    choices: list[str] = field(default_factory=list)
+    default: str | None = None
+    allow: list[str] = field(default_factory=list)
+    """`user:NAME`, `group:NAME`; empty: whoever may operate."""
+    forbid_requester: bool = False
+    due_us: int | None = None
+    """When it is answered by itself, by `on_timeout`."""
+    on_timeout: str = ""
+
+
+class ApprovalPage(Struct, frozen=True, kw_only=True, tag="approvals"):
+    approvals: list[ApprovalView]
+
+
+class AnswerView(Struct, frozen=True, kw_only=True, tag="answered"):
+    """The answer to an approval as it is recorded."""
+
+    run: int
+    workflow: str
+    task: str
+    approved: bool
+    by: str
+    comment: str = ""
+    choice: str | None = None
+
+
+class ArtifactView(Struct, frozen=True, kw_only=True):
+    """A file kept with a run."""
+
+    run: int
+    task: str
+    name: str
+    attempt: int
+    size_bytes: int
+    sha256: str
+
+
+class ArtifactPage(Struct, frozen=True, kw_only=True, tag="artifacts"):
+    artifacts: list[ArtifactView]
 
 
 class WorkflowView(Struct, frozen=True, kw_only=True):
@@ -315,12 +462,32 @@ class WorkflowView(Struct, frozen=True, kw_only=True):
     problems: list[Problem] = field(default_factory=list)
     disabled: bool = False
     """It has schedules, and none of them is enabled."""
+    approvals: list[ApprovalView] = field(default_factory=list)
+    """Tasks of its runs that wait for an answer."""
 
 
 class WorkflowPage(Struct, frozen=True, kw_only=True, tag="workflows"):
     workflows: list[WorkflowView]
     notes: list[str] = field(default_factory=list)
     """What of the workflows folder is ignored or held, and why."""
+
+
+class ParamView(Struct, frozen=True, kw_only=True):
+    name: str
+    type: str
+    required: bool = False
+    default: Any = None
+    description: str = ""
+
+
+class OriginView(Struct, frozen=True, kw_only=True):
+    """One value of a definition that is no mapping, and the place it comes from."""
+
+    path: list[str]
+    value: Any
+    file: str
+    line: int
+    column: int
 
 
 class DefinitionView(Struct, frozen=True, kw_only=True, tag="definition"):
@@ -332,12 +499,21 @@ class DefinitionView(Struct, frozen=True, kw_only=True, tag="definition"):
     view: WorkflowView
     params: list[str] = field(default_factory=list)
     """Names of its params."""
+    declared: list[ParamView] = field(default_factory=list)
+    """The same, with what is declared of each."""
+    outputs: list[str] = field(default_factory=list)
+    """Names of what it gives to its caller."""
+    handlers: dict[str, list[str]] = field(default_factory=dict)
+    """Section to the names of its tasks; sections without are left out."""
+    origin: list[OriginView] | None = None
+    """Every value after templates and drop-ins, where that was asked for."""
 
 
 class GraphView(Struct, frozen=True, kw_only=True, tag="graph"):
     title: str
     tasks: list[TaskView]
-    """With `needs`; `state` is empty for a definition."""
+    """With `needs`; `state` is empty for a definition. No items: a fan-out is one node."""
+    handlers: list[TaskView] = field(default_factory=list)
 
 
 class PlanView(Struct, frozen=True, kw_only=True, tag="plan"):
@@ -351,6 +527,9 @@ class PlanView(Struct, frozen=True, kw_only=True, tag="plan"):
     warnings: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """As of RunView."""
+    handlers: list[TaskView] = field(default_factory=list)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    """What the run would give to its caller, as written."""
 
 
 class NextView(Struct, frozen=True, kw_only=True):
@@ -396,6 +575,30 @@ class EventPage(Struct, frozen=True, kw_only=True, tag="events"):
     events: list[EventView]
 
 
+class NotificationView(Struct, frozen=True, kw_only=True):
+    notification: int
+    """Its number; ascending."""
+    id: str
+    """What its receivers know it by."""
+    channel: str
+    state: str
+    """`waiting`, `sent`, `given_up`, `dropped`."""
+    subject: str
+    created_us: int
+    tries: int = 0
+    next_us: int | None = None
+    """While it waits: not before this."""
+    ended_us: int | None = None
+    error: str = ""
+    """Of the newest try."""
+    workflow: str = ""
+    run: int | None = None
+
+
+class NotificationPage(Struct, frozen=True, kw_only=True, tag="notifications"):
+    notifications: list[NotificationView]
+
+
 class HostView(Struct, frozen=True, kw_only=True, tag="host"):
     version: str
     pid: int
@@ -414,6 +617,8 @@ class HostView(Struct, frozen=True, kw_only=True, tag="host"):
     """Definitions that were refused or are stale."""
     warnings: list[str] = field(default_factory=list)
     """What the administrator should know: no space, keeper lost, folder held."""
+    approvals: list[ApprovalView] = field(default_factory=list)
+    """What waits for an answer."""
 
 
 class HealthView(Struct, frozen=True, kw_only=True, tag="health"):
@@ -472,9 +677,26 @@ class LogClose(Struct, frozen=True, kw_only=True, array_like=True, tag="log_clos
     attempt: int
 
 
+class ArtifactOpen(Struct, frozen=True, kw_only=True, array_like=True, tag="artifact_open"):
+    """A kept file; its frame carries one open descriptor."""
+
+    run: int
+    task: str
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+class Part(Struct, frozen=True, array_like=True, tag="part"):
+    """A piece of a reply that is too long for one frame: the pieces up to the `last` are its bytes."""
+
+    data: bytes
+    last: bool
+
+
 Reply = (
     RunView | TaskPage | RunPage | WorkflowPage | DefinitionView | GraphView | PlanView | NextPage | SlotPage
-    | EventPage | HostView | HealthView | VersionView
+    | EventPage | HostView | HealthView | VersionView | NotificationPage | ApprovalPage | AnswerView | ArtifactPage
 )  # fmt: skip
 
 
@@ -513,3 +735,10 @@ def frame(value: Struct) -> bytes:
     if len(body) > FRAME_MAX:
         raise ValueError(f"a {type(value).__name__} of {len(body)} bytes does not fit a frame of {FRAME_MAX}")
     return len(body).to_bytes(4, "big") + body
+
+
+def parted(value: Struct) -> Iterator[bytes]:
+    """Frames of a value that does not fit one."""
+    body = _encoder.encode(value)
+    for at in range(0, len(body), _PART_BYTES):
+        yield frame(Part(body[at : at + _PART_BYTES], at + _PART_BYTES >= len(body)))

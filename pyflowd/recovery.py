@@ -12,26 +12,35 @@ keeper knows (design, start protocol). There is no branch that guesses.
 
 from __future__ import annotations
 
-from pyflowd.engine import TaskRun
+from collections.abc import Callable
+
 from pyflowd.keeperlink import Listing
-from pyflowd.model import AttemptState, Lost, LostAttempt, TaskState
+from pyflowd.model import AttemptState, End, Lost, LostAttempt, ProcessKind, TaskState
 from pyflowd.outcomes import cancelled_before_start
 from pyflowd.remains import kill_session
 from pyflowd.runs import Launch, LiveRun, Runs, Stop
+from pyflowd.state import TaskRun
 
 
-def reconcile(runs: Runs, listing: Listing, *, host_restarted: bool) -> list[str]:
-    """Match every live attempt; returns the ids that the keeper has and nobody here knows (another store's)."""
+def reconcile(runs: Runs, listing: Listing, take_end: Callable[[str, End], None], *, host_restarted: bool) -> list[str]:
+    """Match every live attempt; returns the ids that the keeper has and nobody here knows (another store's).
+
+    `take_end` takes the ends that the keeper has kept.
+    """
     for live in list(runs.live.values()):
-        open_tasks = [task for task in live.by_index if task.state is TaskState.RUNNING]
+        open_tasks = [task for task in live.by_index if _is_process(task)]
         if open_tasks:
             epochs = {row[0]: row[2] for row in runs.store.rows("open_attempts", live.meta.run)}
             for task in open_tasks:
                 _match(runs, live, task, epochs.get(task.name), listing, host_restarted=host_restarted)
     for attempt_id in listing.ended:
         if runs.is_ours(attempt_id):
-            runs.attempt_ended(attempt_id, listing.ended[attempt_id])  # recorded before: only acknowledged again
+            take_end(attempt_id, listing.ended[attempt_id])  # one that was recorded is only acknowledged again
     return [known for known in (*listing.running, *listing.ended) if not runs.is_ours(known)]
+
+
+def _is_process(task: TaskRun) -> bool:
+    return task.state is TaskState.RUNNING and task.fan is None and isinstance(task.definition.kind, ProcessKind)
 
 
 def _match(
@@ -45,13 +54,13 @@ def _match(
     if attempt_id in listing.running:
         running = listing.running[attempt_id]
         runs.attempt_running(attempt_id, running.pid, running.started_us)
-        if live.run.stopping:
+        if live.run.stopping or task.stopping:
             grace_s = 0.0 if live.run.cancels > 1 else task.definition.kill_grace_s
             runs.actions.append(Stop(attempt_id, grace_s))
     elif host_restarted:
         runs.attempt_ended(attempt_id, LostAttempt(why=Lost.HOST_RESTARTED, at_us=runs.clock.wall_us()))
     elif attempt.state is AttemptState.STARTING and epoch in (listing.epoch, *listing.lineage):
-        if live.run.stopping:
+        if live.run.stopping or task.stopping:
             runs.attempt_ended(attempt_id, cancelled_before_start(runs.clock.wall_us()))
         else:
             runs.actions.append(Launch(live, task))
@@ -59,7 +68,8 @@ def _match(
         if attempt.pid:  # rule R6: what still lives of it ends before it is called unknown
             marks = {
                 "PYFLOW_RUN_ID": str(live.meta.run),
-                "PYFLOW_TASK": task.name,
+                "PYFLOW_TASK": task.definition.name,
+                **({"PYFLOW_ITEM_KEY": task.item.key} if task.item else {}),
                 "PYFLOW_ATTEMPT": str(task.attempts),
             }
             kill_session(attempt.pid, marks)

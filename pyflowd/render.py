@@ -6,14 +6,17 @@ no clock. What the pieces look like is the business of `render_runs`, `render_ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
-from pyflowd import render_graph, render_host, render_json, render_runs
+from pyflowd import render_graph, render_host, render_notify, render_runs, render_tasks
 from pyflowd.commandline import Invocation
 from pyflowd.errors import PyflowError, Refused
 from pyflowd.layout import Cell, Style, Table, clean, dim, page, zone_text
 from pyflowd.protocol import (
+    AnswerView,
+    ApprovalPage,
+    ArtifactPage,
     DefinitionView,
     EventPage,
     Failure,
@@ -21,6 +24,7 @@ from pyflowd.protocol import (
     HealthView,
     HostView,
     NextPage,
+    NotificationPage,
     PlanView,
     Reply,
     RunPage,
@@ -31,6 +35,7 @@ from pyflowd.protocol import (
     VersionView,
     WorkflowPage,
 )
+from pyflowd.render_json_pages import JsonArray, JsonLines, JsonRun, JsonValues
 
 __all__ = ["Renderer", "Style", "error_line", "render_all", "renderer"]
 
@@ -55,6 +60,8 @@ def renderer(invocation: Invocation, style: Style) -> Renderer:
         return _json_renderer(invocation.command, style)
     if invocation.command in ("pause", "resume"):
         return PausedWorkflow(style)
+    if invocation.command == "notify":
+        return RecordedNotification(style)
     if invocation.command == "next" and invocation.words.arguments:
         return NextOf(invocation.words.arguments[0], style)
     return StatusRun(style) if invocation.command == "status" and invocation.words.arguments else Text(style)
@@ -64,7 +71,7 @@ def _json_renderer(command: str, style: Style) -> Renderer:
     match command:
         case "status":
             return JsonRun(style)
-        case "list" | "history" | "next" | "slots" | "reload":
+        case "list" | "history" | "next" | "slots" | "reload" | "notifications" | "approvals" | "artifacts":
             return JsonArray(style)
         case "events":
             return JsonLines(style)
@@ -119,7 +126,9 @@ class Text:
             case GraphView():
                 return render_graph.graph(reply, style)
             case PlanView():
-                return render_runs.plan(reply, style)
+                return render_tasks.plan(reply, style)
+            case AnswerView():
+                return render_tasks.answer(reply, style)
             case NextPage():
                 return render_host.next_slots(reply.slots, style)
             case HealthView():
@@ -137,8 +146,17 @@ class Text:
                 return self._rows(rows, render_runs.run_header(), (6,), "no runs")
             case SlotPage():
                 return self._rows(render_host.slot_rows(reply.slots, style), None, (3,), "no slots")
+            case ApprovalPage():
+                rows = render_tasks.approval_rows(reply.approvals, style)
+                return self._rows(rows, render_tasks.approval_header(), (4, 6), "nothing waits for an answer")
+            case ArtifactPage():
+                rows = render_tasks.artifact_rows(reply.artifacts)
+                return self._rows(rows, render_tasks.artifact_header(), (3,), "no artifacts", times=False)
             case EventPage():
                 return self._rows(render_host.event_rows(reply.events, style), None, (2,), "no events")
+            case NotificationPage():
+                rows = render_notify.notification_rows(reply.notifications, style)
+                return self._rows(rows, render_notify.notification_header(), (4, 5), "no messages")
             case WorkflowPage():
                 self._foot = []
                 rows = render_host.workflow_rows(reply.workflows, style)
@@ -148,15 +166,21 @@ class Text:
                 return []  # TaskPage: only renderers of runs show tasks
 
     def _rows(
-        self, rows: list[list[Cell]], header: list[Cell] | None, droppable: tuple[int, ...], none: str
+        self,
+        rows: list[list[Cell]],
+        header: list[Cell] | None,
+        droppable: tuple[int, ...],
+        none: str,
+        *,
+        times: bool = True,
     ) -> list[str]:
-        """Rows of a page; the first has the header, and the zone of the times is said at the end."""
+        """Rows of a page; the first has the header, and the zone of its times is said at the end."""
         if not rows:
             return [none] if none and self._table is None else []
         first = self._table is None
         if self._table is None:
             self._table = Table(self._style, droppable, indent=0)
-            self._foot = [dim(zone_text(self._style), self._style)]
+            self._foot = [dim(zone_text(self._style), self._style)] if times else []
         lines = self._table.lines([header, *rows] if first and header else rows)
         if first and header:
             lines[0] = dim(lines[0], self._style)
@@ -169,6 +193,15 @@ class PausedWorkflow(Text):
     def _page(self, reply: Reply) -> list[str]:
         if isinstance(reply, WorkflowPage):
             return [line for view in reply.workflows for line in render_host.paused(view, self._style)]
+        return []
+
+
+class RecordedNotification(Text):
+    """The answer to `notify`: a sentence, not a table."""
+
+    def _page(self, reply: Reply) -> list[str]:
+        if isinstance(reply, NotificationPage):
+            return [line for view in reply.notifications for line in render_notify.recorded(view, self._style)]
         return []
 
 
@@ -190,24 +223,32 @@ class StatusRun:
 
     def __init__(self, style: Style) -> None:
         self._style = style
-        self._table = render_runs.task_table(style)
+        self._table = render_tasks.TaskLines(0, style)
         self._run: RunView | None = None
         self._first_failed: TaskView | None = None
+        self._questions: list[TaskView] = []
 
     def feed(self, reply: Reply) -> Iterator[bytes]:
         style = self._style
         match reply:
             case RunView():
                 self._run = reply
+                self._table = render_tasks.TaskLines(reply.run, style)
                 yield page([render_runs.head(reply, style), *render_runs.facts(reply, style), ""])
             case TaskPage():
-                self._first_failed = self._first_failed or render_runs.first_failed(reply.tasks)
-                yield page(self._table.lines(render_runs.task_rows(reply.tasks, style)))
+                self._first_failed = self._first_failed or render_tasks.first_failed(reply.tasks)
+                self._questions += render_tasks.waits_for_answer(reply.tasks)
+                yield page(self._table.lines(reply.tasks))
             case _:
                 pass
 
     def end(self) -> Iterator[bytes]:
-        if self._run is not None and (lines := render_runs.hints(self._run, self._first_failed, self._style)):
+        if self._run is None:
+            return
+        given = render_runs.outputs(self._run.outputs, self._style)
+        lines = [*self._table.rest(), *(["", *given] if given else [])]
+        lines += render_tasks.questions(self._run.run, self._questions, self._style)
+        if lines := lines + render_tasks.hints(self._run, self._first_failed, self._style):
             yield page(lines)
 
 
@@ -235,7 +276,7 @@ class WaitedRun:
                 if self._shows_progress:
                     yield render_runs.progress(reply, self._style)
             case TaskPage():
-                self._failed += render_runs.bad_tasks(reply.tasks)
+                self._failed += render_tasks.bad_tasks(reply.tasks, self._failed)
             case _:
                 pass
 
@@ -244,128 +285,4 @@ class WaitedRun:
             return
         if self._shows_progress:
             yield b"\r\x1b[K"
-        yield page(render_runs.summary(self._run, self._failed, self._style))
-
-
-# ---- JSON -----------------------------------------------------------------------------------------------------------
-
-
-class JsonValues:
-    """One value for a reply that stands alone."""
-
-    def __init__(self, style: Style, *, whole_run: bool = False) -> None:
-        self._style = style
-        self._whole_run = whole_run
-
-    def feed(self, reply: Reply) -> Iterator[bytes]:
-        value = self._value(reply)
-        if value is not None:
-            yield render_json.encode(value) + b"\n"
-
-    def end(self) -> Iterator[bytes]:
-        return iter(())
-
-    def _value(self, reply: Reply) -> Any:
-        match reply:
-            case RunView():
-                return render_json.run(reply, self._style) if self._whole_run else render_json.recorded(reply)
-            case DefinitionView():
-                return render_json.definition(reply, self._style)
-            case GraphView():
-                return render_json.graph(reply)
-            case PlanView():
-                return render_json.plan(reply)
-            case HealthView():
-                return render_json.health(reply)
-            case VersionView():
-                return render_json.version(reply)
-            case WorkflowPage():  # of `pause` and `resume`: the one
-                return render_json.workflow(reply.workflows[0], self._style) if reply.workflows else None
-            case _:
-                return None
-
-
-def _items(reply: Reply, style: Style) -> Iterator[bytes]:
-    """The elements of a page, encoded."""
-    encoded: Callable[[Any], bytes] = render_json.encode
-    match reply:
-        case WorkflowPage():
-            return (encoded(render_json.workflow(view, style)) for view in reply.workflows)
-        case RunPage():
-            return (encoded(render_json.run(view, style)) for view in reply.runs)
-        case NextPage():
-            return (encoded(render_json.next_slot(view, style)) for view in reply.slots)
-        case SlotPage():
-            return (encoded(render_json.slot(view, style)) for view in reply.slots)
-        case EventPage():
-            return (encoded(render_json.event(view, style)) for view in reply.events)
-        case _:
-            return iter(())
-
-
-class JsonArray:
-    """One array of all elements of all pages."""
-
-    def __init__(self, style: Style) -> None:
-        self._style = style
-        self._begun = False
-
-    def feed(self, reply: Reply) -> Iterator[bytes]:
-        if text := b",\n".join(_items(reply, self._style)):
-            yield (b",\n" if self._begun else b"[") + text
-            self._begun = True
-
-    def end(self) -> Iterator[bytes]:
-        yield b"]\n" if self._begun else b"[]\n"
-
-
-class JsonLines:
-    """One element a line, for streams."""
-
-    def __init__(self, style: Style) -> None:
-        self._style = style
-
-    def feed(self, reply: Reply) -> Iterator[bytes]:
-        if text := b"\n".join(_items(reply, self._style)):
-            yield text + b"\n"
-
-    def end(self) -> Iterator[bytes]:
-        return iter(())
-
-
-class JsonRun:
-    """The host, or a run with its tasks in one object: of several RunViews the last before the tasks counts."""
-
-    def __init__(self, style: Style) -> None:
-        self._style = style
-        self._run: RunView | None = None
-        self._begun = False
-        self._tasks = 0
-
-    def feed(self, reply: Reply) -> Iterator[bytes]:
-        match reply:
-            case HostView():
-                yield render_json.encode(render_json.host(reply, self._style)) + b"\n"
-            case RunView():
-                self._run = reply
-            case TaskPage():
-                yield from self._begin()
-                yield b"".join(self._task(view) for view in reply.tasks)
-            case _:
-                pass
-
-    def end(self) -> Iterator[bytes]:
-        yield from self._begin()
-        if self._begun:
-            yield b"}}\n"
-
-    def _begin(self) -> Iterator[bytes]:
-        if self._run is not None and not self._begun:
-            self._begun = True
-            yield render_json.encode(render_json.run(self._run, self._style))[:-1] + b',"tasks":{'
-
-    def _task(self, view: TaskView) -> bytes:
-        separator = b",\n" if self._tasks else b""
-        self._tasks += 1
-        value = render_json.encode(render_json.task(view, self._style))
-        return separator + render_json.encode(view.task) + b":" + value
+        yield page(render_tasks.summary(self._run, self._failed, self._style))

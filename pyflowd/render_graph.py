@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from pyflowd.layout import Style, bold, dim, fit, glyph, paint_state, plural, text_width
+from pyflowd.layout import Style, bold, clean, dim, fit, glyph, paint_state, plural, text_width
+from pyflowd.model import TASK_TERMINAL
 from pyflowd.protocol import GraphView, TaskView
 from pyflowd.render_runs import state_word
 
@@ -42,10 +43,33 @@ class Edge(Struct, frozen=True):
 
 
 def graph(view: GraphView, style: Style) -> list[str]:
-    """The title, the drawing or the list, and what the states add up to."""
+    """The title, the drawing or the list, and below it the handlers."""
     title = bold(f"{view.title}: {plural(len(view.tasks), 'task')}", style)
     body = _drawing(view.tasks, style) if len(view.tasks) <= DRAWN_TASKS_MAX else None
-    return [title, "", *(_levels(view.tasks, style) if body is None else body)]
+    lines = [title, "", *(_levels(view.tasks, style) if body is None else body)]
+    return [*lines, "", *_handlers(view.handlers, style)] if view.handlers else lines
+
+
+def _name(task: TaskView) -> str:
+    """A fan-out says how many of its items are done, or that it has some."""
+    if task.items:
+        done = sum(task.items.get(state, 0) for state in TASK_TERMINAL)
+        return f"{task.task} {done:,}/{sum(task.items.values()):,}"
+    return f"{task.task}[…]" if task.fan_out else clean(task.task)
+
+
+def _handlers(handlers: Sequence[TaskView], style: Style) -> list[str]:
+    """A line for each section."""
+    lines = []
+    for section in dict.fromkeys(task.section for task in handlers):
+        shown = [_marked(task, style) for task in handlers if task.section == section]
+        lines.append(f"{dim(section, style)}  {'  '.join(shown)}")
+    return lines
+
+
+def _marked(task: TaskView, style: Style) -> str:
+    name = _name(task) + (f" (of {clean(task.of)})" if task.section == "on_error" else "")
+    return f"{glyph(task.state, style)} {paint_state(name, task.state, style)}" if task.state else name
 
 
 def layers(tasks: Sequence[TaskView]) -> dict[str, int]:
@@ -78,7 +102,7 @@ def _levels(tasks: Sequence[TaskView], style: Style) -> list[str]:
     for task in sorted(tasks, key=lambda task: layer.get(task.task, 0)):
         indent = "  " * min(layer.get(task.task, 0), 10)
         state = f"  {state_word(task.state)}" if task.state else ""
-        shown = f"{indent}{task.task}"
+        shown = f"{indent}{_name(task)}"
         room = style.columns - text_width(shown) - text_width(state) - 4
         after = fit(f"after {', '.join(task.needs)}", max(0, room - 2)) if task.needs else ""
         mark = f"{glyph(task.state, style)} " if task.state else ""
@@ -263,7 +287,7 @@ def _char(cells: Sequence[int], row: int, at: int, joints: set[tuple[int, int]])
 def _label_width(node: Node) -> int:
     if node.task is None:
         return 1
-    return text_width(node.task.task) + (2 if node.task.state else 0)
+    return text_width(_name(node.task)) + (2 if node.task.state else 0)
 
 
 def _label(node: Node | None, width: int, style: Style) -> str:
@@ -275,5 +299,5 @@ def _label(node: Node | None, width: int, style: Style) -> str:
     # A line to the right edge of the layer tells where the edge of a short name begins.
     rest = " " * (width - _label_width(node))
     if not task.state:
-        return task.task + rest
-    return f"{glyph(task.state, style)} {paint_state(task.task, task.state, style)}{rest}"
+        return _name(task) + rest
+    return f"{glyph(task.state, style)} {paint_state(_name(task), task.state, style)}{rest}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pyflowd.definition_text import readable
 from pyflowd.layout import (
     Cell,
     Style,
@@ -21,6 +22,7 @@ from pyflowd.layout import (
     slot_moment,
     span,
     took,
+    value_text,
     zone_text,
 )
 from pyflowd.model import Problem, Severity
@@ -30,12 +32,17 @@ from pyflowd.protocol import (
     HealthView,
     HostView,
     NextView,
+    ParamView,
     SlotView,
     VersionView,
     WorkflowPage,
     WorkflowView,
 )
+from pyflowd.render_origin import origin_lines
 from pyflowd.render_runs import glyph_text, hint, reason_text, run_rows
+from pyflowd.render_tasks import approval_lines
+
+_DEFAULT_COLUMNS = 40
 
 
 def host(view: HostView, style: Style) -> list[str]:
@@ -59,6 +66,8 @@ def host(view: HostView, style: Style) -> list[str]:
         lines.append(hint(f"pyflowctl status {view.failed[0].run}", style))
     if view.next:
         lines += ["", "Next", *Table(style, droppable=(1,)).lines(_next_rows(view.next, style))]
+    if view.approvals:
+        lines += ["", *approval_lines(view.approvals, style)]
     up = span((view.now_us - view.started_us) / 1_000_000)
     foot = f"pyflowd {view.version}, process {view.pid}, up {up}; {plural(view.workflows, 'workflow')}"
     return [*lines, "", dim(fit(foot, style.columns), style), dim(zone_text(style), style)]
@@ -71,6 +80,8 @@ def host_sentence(view: HostView, style: Style) -> str:
     parts = [f"{len(view.running)} running" if view.running else "nothing is running"]
     if view.queued:
         parts.append(f"{len(view.queued)} queued")
+    if view.approvals:
+        parts.append(f"{len(view.approvals)} waiting for an answer")
     ended = f"{view.failed_24h} failed" if view.failed_24h else "none failed"
     parts.append(f"{ended} in the last 24 h ({view.succeeded_24h} succeeded)")
     sentence = ", ".join(parts)
@@ -170,6 +181,7 @@ def _last_cells(view: WorkflowView, style: Style) -> list[Cell]:
 def workflow_problems(page: WorkflowPage, style: Style) -> list[str]:
     """What is wrong with the files, below the table."""
     lines = [problem_line(problem, style) for view in page.workflows for problem in view.problems]
+    lines += approval_lines([waiting for view in page.workflows for waiting in view.approvals], style)
     return lines + [f"  {glyph('warning', style)} {clean(note)}" for note in page.notes]
 
 
@@ -194,14 +206,27 @@ def definition(view: DefinitionView, style: Style) -> list[str]:
     facts = [f"{view.workflow}, in force since {moment(view.loaded_us, style)} ({zone_text(style)})"]
     facts.append(f"from {clean(view.file)}, SHA-256 {view.digest}")
     facts += [f"schedule: {clean(schedule)}" for schedule in view.view.schedules]
+    facts += [f"param {_param(param)}" for param in view.declared]
+    if view.outputs:
+        facts.append(f"outputs: {', '.join(map(clean, view.outputs))}")
+    facts += [f"{section}: {', '.join(names)}" for section, names in view.handlers.items()]
     if view.view.state != "active":
         facts.append(f"state: {view.view.state}")
     facts += [f"newer version refused: {clean(str(problem))}" for problem in view.view.problems]
     lines = [dim(f"# {fact}", style) for fact in facts]
-    text = view.text.decode("utf-8", "backslashreplace").split("\n")
+    if view.origin is not None:
+        return [*lines, *origin_lines(view.origin, style)]
+    text = readable(view.text).split("\n")
     if text and not text[-1]:
         text.pop()
     return lines + [line if not style.terminal else clean(line.replace("\t", "    ")) for line in text]
+
+
+def _param(param: ParamView) -> str:
+    """`day (date, required): the day to load`."""
+    given = "required" if param.required else f"default {value_text(param.default, _DEFAULT_COLUMNS)}"
+    about = f": {clean(param.description)}" if param.description else ""
+    return f"{param.name} ({param.type}, {given}){about}"
 
 
 # ---- Ledgers --------------------------------------------------------------------------------------------------------

@@ -9,15 +9,20 @@ from typing import Any
 
 import msgspec
 
+from pyflowd.definition_text import readable, unpack
 from pyflowd.layout import Style, iso
 from pyflowd.model import Problem
 from pyflowd.protocol import (
+    AnswerView,
+    ApprovalView,
+    ArtifactView,
     DefinitionView,
     EventView,
     GraphView,
     HealthView,
     HostView,
     NextView,
+    NotificationView,
     PlanView,
     RunView,
     SlotView,
@@ -49,7 +54,15 @@ def run(view: RunView, style: Style) -> Object:
         "digest": view.digest or None,
         "stopping": view.stopping or None,
         "waits_for": view.waits_for,
+        "section": view.section or None,
+        "outcome": view.outcome or None,
+        "parent": None if view.parent is None else {"run": view.parent, "task": view.parent_task},
     }
+
+
+def whole_run(view: RunView, style: Style) -> Object:
+    """The same, with what it gave to its caller."""
+    return {**run(view, style), "outputs": view.outputs}
 
 
 def recorded(view: RunView) -> Object:
@@ -74,6 +87,70 @@ def task(view: TaskView, style: Style) -> Object:
         "needs": view.needs,
         "attempts_max": view.attempts_max,
         "allowed": view.allowed,
+        **_what_it_is(view),
+        **({"counts": view.items} if view.fan_out else {}),
+    }
+
+
+def _what_it_is(view: TaskView) -> Object:
+    """What a task says of itself beside its state; a handler has its section, and what it is for."""
+    of_handler = {"section": view.section, "of": view.of or None} if view.section else {}
+    return {
+        "kind": view.kind or None,
+        "values": view.values,
+        "artifacts": {
+            name: {"size_bytes": kept.size_bytes, "sha256": kept.sha256} for name, kept in view.artifacts.items()
+        },
+        "called_runs": view.called_runs,
+        **of_handler,
+        **({"key": view.item} if view.item is not None else {}),
+    }
+
+
+def item(view: TaskView, style: Style) -> Object:
+    """An item of a fan-out: as a task, with its key first, without what all items have in common."""
+    common = ("needs", "attempts_max", "allowed", "kind", "section", "of", "key")
+    own = {name: value for name, value in task(view, style).items() if name not in common}
+    return {"key": view.item, "task": view.task, **own}
+
+
+def approval(view: ApprovalView, style: Style) -> Object:
+    return {
+        "run": view.run,
+        "workflow": view.workflow,
+        "task": view.task,
+        "message": view.message,
+        "since": iso(view.since_us, style),
+        "until": iso(view.due_us, style),
+        "on_timeout": view.on_timeout or None,
+        "requested_by": view.requested_by or None,
+        "choices": view.choices,
+        "default": view.default,
+        "allow": view.allow,
+        "forbid_requester": view.forbid_requester,
+    }
+
+
+def answer(view: AnswerView) -> Object:
+    return {
+        "run": view.run,
+        "workflow": view.workflow,
+        "task": view.task,
+        "approved": view.approved,
+        "by": view.by,
+        "comment": view.comment,
+        "choice": view.choice,
+    }
+
+
+def artifact(view: ArtifactView) -> Object:
+    return {
+        "run": view.run,
+        "task": view.task,
+        "name": view.name,
+        "attempt": view.attempt,
+        "size_bytes": view.size_bytes,
+        "sha256": view.sha256,
     }
 
 
@@ -91,6 +168,7 @@ def workflow(view: WorkflowView, style: Style) -> Object:
         "last": None if view.last is None else run(view.last, style),
         "problems": [problem(found) for found in view.problems],
         "disabled": view.disabled,
+        "approvals": [approval(waiting, style) for waiting in view.approvals],
     }
 
 
@@ -122,33 +200,81 @@ def host(view: HostView, style: Style) -> Object:
         "next": [next_slot(item, style) for item in view.next],
         "problems": [problem(item) for item in view.problems],
         "warnings": view.warnings,
+        "approvals": [approval(item, style) for item in view.approvals],
     }
 
 
 def definition(view: DefinitionView, style: Style) -> Object:
+    """`parts` is empty where the text is that of one file."""
+    parts = unpack(view.text)
     return {
         **workflow(view.view, style),
         "file": view.file,
         "digest": view.digest,
         "loaded_at": iso(view.loaded_us, style),
-        "text": view.text.decode("utf-8", "replace"),
+        "text": readable(view.text),
+        "parts": [
+            {"file": part.label, "role": part.role, "text": part.data.decode("utf-8", "replace")} for part in parts
+        ]
+        if len(parts) > 1
+        else [],
+        "params": [
+            {
+                "name": param.name,
+                "type": param.type,
+                "required": param.required,
+                "default": param.default,
+                "description": param.description or None,
+            }
+            for param in view.declared
+        ],
+        "outputs": view.outputs,
+        "handlers": view.handlers,
+        **({} if view.origin is None else {"origin": msgspec.to_builtins(view.origin)}),
     }
 
 
 def graph(view: GraphView) -> Object:
-    tasks = [{"task": item.task, "state": item.state or None, "needs": item.needs} for item in view.tasks]
-    return {"title": view.title, "tasks": tasks}
+    return {
+        "title": view.title,
+        "tasks": [_node(node) for node in view.tasks],
+        "handlers": [*map(_node, view.handlers)],
+    }
+
+
+def _node(view: TaskView) -> Object:
+    return {
+        "task": view.task,
+        "state": view.state or None,
+        "needs": view.needs,
+        "kind": view.kind or None,
+        **({"counts": view.items} if view.fan_out else {}),
+        **({"section": view.section, "of": view.of or None} if view.section else {}),
+    }
 
 
 def plan(view: PlanView) -> Object:
     return {
         "workflow": view.workflow,
         "params": view.params,
-        "tasks": [
-            {"task": item.task, "needs": item.needs, "command": view.commands.get(item.task)} for item in view.tasks
-        ],
+        "tasks": [_planned(planned, view) for planned in view.tasks],
+        "handlers": [_planned(planned, view) for planned in view.handlers],
+        "outputs": view.outputs,
         "warnings": [problem(item) for item in view.warnings],
         "notes": view.notes,
+    }
+
+
+def _planned(task: TaskView, view: PlanView) -> Object:
+    return {
+        "task": task.task,
+        "needs": task.needs,
+        "command": view.commands.get(task.task),
+        "kind": task.kind or None,
+        "if": task.condition or None,
+        "fan_out": task.fan_out or None,
+        "repeat": task.repeat or None,
+        **({"section": task.section, "of": task.of or None} if task.section else {}),
     }
 
 
@@ -178,6 +304,23 @@ def event(view: EventView, style: Style) -> Object:
         "task": view.task or None,
         "attempt": view.attempt,
         "text": view.text,
+    }
+
+
+def notification(view: NotificationView, style: Style) -> Object:
+    return {
+        "notification": view.notification,
+        "id": view.id,
+        "channel": view.channel,
+        "state": view.state,
+        "subject": view.subject,
+        "created_at": iso(view.created_us, style),
+        "tries": view.tries,
+        "next_at": iso(view.next_us, style),
+        "ended_at": iso(view.ended_us, style),
+        "error": view.error or None,
+        "workflow": view.workflow or None,
+        "run": view.run,
     }
 
 

@@ -1,16 +1,14 @@
-"""Runs and their tasks as text: what happened, why, how long it took, what to do next. Pure."""
+"""Runs as text: what happened, why, how long it took. Pure. Their tasks are the business of `render_tasks`."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from pyflowd.layout import (
     Cell,
     Style,
-    Table,
     bold,
     clean,
     dim,
@@ -21,13 +19,11 @@ from pyflowd.layout import (
     plural,
     relative,
     slot_moment,
-    text_width,
     took,
+    value_text,
     zone_text,
 )
-from pyflowd.model import RUN_TERMINAL
-from pyflowd.protocol import PlanView, RunView, TaskView
-from pyflowd.units import size_text
+from pyflowd.protocol import RunView
 
 REASONS = {
     "timeout": "its time ran out",
@@ -48,8 +44,17 @@ REASONS = {
     "late": "a newer slot was due as well",
     "clock_step": "the clock was set forward",
     "bad_params": "its params were refused",
+    "not_asked": "the run was asked for other tasks only",
+    "condition_false": "its condition is false",
+    "empty": "its list of items is empty",
+    "items_failed": "too many items failed",
+    "max_failures": "too many other items had failed",
+    "fail_fast": "another item had failed",
+    "repeat_exhausted": "it was repeated as often as it may be",
+    "handler_failed": "a task of on_success failed",
+    "finally_failed": "a task of finally failed",
+    "run_failed": "the run that it called did not succeed",
 }
-_BAD_TASKS = ("failed", "upstream_failed", "cancelled")
 _COUNT_ORDER = (
     "running", "retrying", "queued", "waiting", "succeeded", "skipped", "upstream_failed", "cancelled", "failed",
 )  # fmt: skip
@@ -63,13 +68,6 @@ def reason_text(reason: str | None) -> str:
     return REASONS.get(reason, reason.replace("_", " ")) if reason else ""
 
 
-def signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
 # ---- Sentences ------------------------------------------------------------------------------------------------------
 
 
@@ -79,55 +77,16 @@ def run_phrase(view: RunView) -> str:
         return f"queued: waits for run {view.waits_for}"
     if view.state == "running" and view.stopping:
         return "running: is being cancelled" if view.stopping == "cancel" else "running: its time ran out"
+    if view.state == "running" and view.section:
+        return f"running: {view.section} (the tasks {_came_to(view.outcome)})"
     if view.state in ("succeeded", "running", "queued"):
         return view.state
     why = clean(view.error) or reason_text(view.reason)
     return f"{view.state}: {why}" if why and why != view.state else view.state
 
 
-def task_phrase(view: TaskView, style: Style) -> str:
-    """The state of a task with its reason and tries: `failed: exit code 7 (attempt 3)`."""
-    word = state_word(view.state)
-    if view.state == "upstream_failed":
-        return "not run: a task that it needs failed"
-    why = _task_reason(view)
-    if view.state == "retrying":
-        due = relative(view.retry_us, style)
-        return f"retrying {due}".rstrip() + (f": {why}" if why else "") + _tries(view)
-    if view.state in ("waiting", "queued", "running"):
-        why = ""
-    word += ", allowed" if _was_allowed(view) else ""
-    return (f"{word}: {why}" if why and why != word else word) + _tries(view)
-
-
-def _was_allowed(view: TaskView) -> bool:
-    """Whether it failed and that is no fault (rule S6)."""
-    return view.allowed and view.state == "failed"
-
-
-def _tries(view: TaskView) -> str:
-    """How many tries it took, where more than one was or is possible; lost attempts do not count (rule R6)."""
-    if view.attempts <= 1 and (view.attempts_max <= 1 or view.state == "succeeded" or not view.attempts):
-        return ""
-    return f" (attempt {view.attempts} of {max(view.attempts, view.attempts_max)})"
-
-
-def _task_reason(view: TaskView) -> str:
-    if view.reason == "signal" and view.signal is not None:
-        return f"killed by {signal_name(view.signal)}"
-    if view.reason in ("exit_code", "skip_code") and view.exit_code is not None:
-        return exit_text(view.exit_code)
-    if view.reason == "lost" and view.error:
-        return f"its end is unknown ({clean(view.error)})"
-    return clean(view.error) or reason_text(view.reason)
-
-
-def exit_text(code: int) -> str:
-    """The exit code, with the signal where it looks like what a shell makes of one."""
-    try:
-        return f"exit code {code} (128 + {signal.Signals(code - 128).name})"
-    except ValueError:
-        return f"exit code {code}"
+def _came_to(outcome: str) -> str:
+    return "were cancelled" if outcome == "cancelled" else outcome or "ended"
 
 
 def head(view: RunView, style: Style, after: str = "") -> str:
@@ -140,6 +99,8 @@ def head(view: RunView, style: Style, after: str = "") -> str:
             said = f"{subject} is queued{behind}"
         case "running" if view.stopping:
             said = f"{subject} {_being_stopped(view)}"
+        case "running" if view.section:
+            said = f"{subject}: its tasks {_came_to(view.outcome)}, now {view.section} runs"
         case "running":
             said = f"{subject} is running: {_done(view)} of {plural(view.tasks_total, 'task')} done"
         case "cancelled":
@@ -177,7 +138,7 @@ def facts(view: RunView, style: Style) -> list[str]:
         )
     lines.append(_origin(view, style))
     if view.params:
-        pairs = [f"{name}={_value(value)}" for name, value in view.params.items()]
+        pairs = [param_text(name, value) for name, value in view.params.items()]
         lines.append("params: " + ", ".join(pairs))
     if counts := counts_text(view):
         lines.append(f"tasks: {counts}")
@@ -186,7 +147,9 @@ def facts(view: RunView, style: Style) -> list[str]:
 
 
 def _origin(view: RunView, style: Style) -> str:
-    parts = [f"trigger {view.trigger or 'manual'}"]
+    parts = [f"trigger {view.trigger or 'manual'}" if view.parent is None else _caller(view)]
+    if view.parent is not None and view.parent_task:
+        parts[0] += f", task {clean(view.parent_task)}"
     if view.scheduled_us is not None:
         parts.append(f"slot {slot_moment(view.scheduled_us, style)}")
     if view.rerun_of is not None:
@@ -194,6 +157,23 @@ def _origin(view: RunView, style: Style) -> str:
     if view.requested_by:
         parts.append(f"asked for by {clean(view.requested_by)}")
     return ", ".join(parts)
+
+
+def _caller(view: RunView) -> str:
+    return f"called by run {view.parent}"
+
+
+def outputs(given: Mapping[str, object], style: Style) -> list[str]:
+    """What a run gave to its caller, a line each."""
+    if not given:
+        return []
+    lines = [fit(f"  {clean(name)} = {value_text(value)}", style.columns) for name, value in given.items()]
+    return ["outputs", *lines]
+
+
+def param_text(name: str, value: object) -> str:
+    """`day=mon`, on one line."""
+    return f"{clean(name)}={_value(value)}"
 
 
 def _value(value: object) -> str:
@@ -210,31 +190,6 @@ def counts_text(view: RunView) -> str:
 # ---- Tables ---------------------------------------------------------------------------------------------------------
 
 
-def task_table(style: Style) -> Table:
-    return Table(style, droppable=(3, 6, 5))
-
-
-def task_rows(tasks: Iterable[TaskView], style: Style) -> list[list[Cell]]:
-    """Glyph, name, state, start, time taken, CPU, memory."""
-    return [
-        [
-            Cell(glyph_text(task.state), _look(task)),
-            Cell(task.task),
-            Cell(task_phrase(task, style), _look(task)),
-            Cell(moment(task.started_us, style)),
-            Cell(took(task.started_us, task.ended_us, style), right=True),
-            Cell(f"cpu {task.cpu_s:.1f}s" if task.cpu_s is not None else "", right=True),
-            Cell(size_text(task.max_rss_bytes) if task.max_rss_bytes else "", right=True),
-        ]
-        for task in tasks
-    ]
-
-
-def _look(task: TaskView) -> str:
-    """The state whose colour a task has."""
-    return "warning" if _was_allowed(task) else task.state
-
-
 def glyph_text(state: str) -> str:
     return glyph(state, Style())
 
@@ -249,7 +204,7 @@ def run_rows(runs: Sequence[RunView], style: Style) -> list[list[Cell]]:
             Cell(run_phrase(view), view.state),
             Cell(moment(view.started_us or view.created_us, style)),
             Cell(took(view.started_us, view.ended_us, style), right=True),
-            Cell(view.trigger),
+            Cell(view.trigger if view.parent is None else _caller(view)),
         ]
         for view in runs
     ]
@@ -272,31 +227,9 @@ def hint(command: str, style: Style) -> str:
     return dim(f"  {command}", style)
 
 
-def bad_tasks(tasks: Iterable[TaskView]) -> Iterator[TaskView]:
-    return (task for task in tasks if task.state in _BAD_TASKS and not _was_allowed(task))
-
-
-def first_failed(tasks: Iterable[TaskView]) -> TaskView | None:
-    return next((task for task in bad_tasks(tasks) if task.state == "failed"), None)
-
-
-def hints(view: RunView, failed: TaskView | None, style: Style) -> list[str]:
-    """What to do next, after a run that is not well; `failed` is its first failed task."""
-    if view.state == "failed":
-        logs = f"pyflowctl logs {view.run}" + (f" {failed.task}" if failed else "")
-        # What could not be started has said nothing.
-        shown = [] if failed and failed.reason == "start_failed" else [logs]
-        return ["", *(hint(command, style) for command in (*shown, f"pyflowctl rerun {view.run} --failed"))]
-    if view.state == "running" and view.stopping:
-        return ["", hint(f"pyflowctl cancel {view.run}  (a second cancel kills at once)", style)]
-    if view.state == "running":
-        return ["", hint(f"pyflowctl logs {view.run} -f", style)]
-    return []
-
-
 def progress(view: RunView, style: Style) -> bytes:
     """One line that replaces itself; only for a terminal."""
-    done = f"{_done(view)}/{view.tasks_total} tasks"
+    done = view.section if view.section and view.state == "running" else f"{_done(view)}/{view.tasks_total} tasks"
     # When it began, not how long ago: the line changes with the run, not with the clock.
     since = f"since {moment(view.started_us, style)}" if view.started_us is not None else ""
     parts = [f"run {view.run} of {view.workflow}", view.state, done, since]
@@ -309,38 +242,15 @@ def progress(view: RunView, style: Style) -> bytes:
 
 def answered(view: RunView, style: Style) -> list[str]:
     """What became of a `cancel`."""
-    return [head(view, style), *(hints(view, None, style)[1:] if view.stopping else [])]
+    notes = [f"  {clean(note)}" for note in view.notes]
+    return [head(view, style), *notes, *([second_cancel(view, style)] if view.stopping else [])]
+
+
+def second_cancel(view: RunView, style: Style) -> str:
+    return hint(f"pyflowctl cancel {view.run}  (a second cancel kills at once)", style)
 
 
 def recorded(view: RunView, style: Style) -> list[str]:
     """The acknowledgement: what is durable now, no more (rule I7)."""
     notes = [f"  {glyph('warning', style)} {clean(note)}" for note in view.notes]
     return [f"recorded as run {view.run} of {view.workflow}", *notes, hint(f"pyflowctl status {view.run}", style)]
-
-
-def summary(view: RunView, failed: Sequence[TaskView], style: Style) -> list[str]:
-    """How a run that was waited for ended."""
-    lasted = took(view.started_us, view.ended_us, style)
-    counts = counts_text(view)
-    lines = [head(view, style, lasted if view.state in RUN_TERMINAL else "")]
-    if counts:
-        lines.append(dim(f"  tasks: {counts}", style))
-    lines += task_table(style).lines(task_rows(failed, style))
-    return lines + hints(view, first_failed(failed), style)
-
-
-def plan(view: PlanView, style: Style) -> list[str]:
-    """What a run would do, in the order of the definition."""
-    lines = [bold(f"{view.workflow} would run {plural(len(view.tasks), 'task')}; nothing was recorded", style)]
-    if view.params:
-        lines.append("  params: " + ", ".join(f"{name}={_value(value)}" for name, value in view.params.items()))
-    widest = min(max((text_width(task.task) for task in view.tasks), default=0), 40)
-    for task in view.tasks:
-        after = f"  {dim('after ' + ', '.join(task.needs), style)}" if task.needs else ""
-        lines.append(f"  {task.task:<{widest}}{after}".rstrip())
-        lines += [
-            "      " + fit(clean(line), style.columns - 6) for line in view.commands.get(task.task, "").splitlines()
-        ]
-    lines += [f"  warning: {clean(str(problem))}" for problem in view.warnings]
-    lines += [f"  {glyph('warning', style)} {clean(note)}" for note in view.notes]
-    return lines

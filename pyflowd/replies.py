@@ -8,10 +8,12 @@ from typing import NamedTuple
 import msgspec
 
 from pyflowd.control import Answer, Frame, Wait
-from pyflowd.errors import Refused
 from pyflowd.model import RunState
 from pyflowd.peer import Peer
 from pyflowd.protocol import (
+    ApprovalPage,
+    ArtifactOpen,
+    ArtifactPage,
     Done,
     EventPage,
     LogClose,
@@ -24,14 +26,15 @@ from pyflowd.protocol import (
     TaskPage,
     WorkflowPage,
     frame,
+    parted,
 )
 
 
 class Attached(NamedTuple):
     """A reply that carries descriptors; whoever takes it owns them."""
 
-    reply: LogOpen
-    descriptors: tuple[int, int]
+    reply: LogOpen | ArtifactOpen
+    descriptors: tuple[int, ...]
 
 
 Spoken = Reply | LogClose | Done | Attached | Wait
@@ -39,7 +42,7 @@ Replies = Iterator[Spoken]
 EXIT_OF_RUN = {RunState.SUCCEEDED: 0, RunState.FAILED: 1, RunState.CANCELLED: 7}
 
 
-PAGES = (RunPage, TaskPage, WorkflowPage, SlotPage, EventPage, NextPage)
+PAGES = (RunPage, TaskPage, WorkflowPage, SlotPage, EventPage, NextPage, ApprovalPage, ArtifactPage)
 """Replies of one list, which may come in any number."""
 
 
@@ -53,14 +56,15 @@ def framed(handle: Callable[[Request, Peer], Replies]) -> Callable[[Request, Pee
 
 
 def _parts(reply: Reply | LogClose | Done) -> Iterator[bytes]:
-    """A reply as frames: a page that does not fit one is cut in two."""
+    """A reply as frames: a page that does not fit one is cut in two, anything else comes in parts."""
     try:
         data = frame(reply)
     except ValueError:
         field = reply.__struct_fields__[0]
         items = getattr(reply, field)
         if not isinstance(reply, PAGES) or len(items) < 2:
-            raise Refused("the answer does not fit a frame; ask for less, or use pyflowctl") from None
+            yield from parted(reply)
+            return
         for half in (items[: len(items) // 2], items[len(items) // 2 :]):
             yield from _parts(msgspec.structs.replace(reply, **{field: half}))
         return

@@ -1,17 +1,16 @@
 """What is kept of the past: runs, their logs, slots, by age, count and bytes. Removal is done here and is an event.
 
 The newest ended run of a workflow is always kept, live runs are never touched. Work is cut into small pieces, one a
-turn, so that a large clean-up delays nothing; folders are unlinked by a thread, which waits only on the disk.
+turn, so that a large clean-up delays nothing; folders are unlinked by the janitor.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections import deque
 
 from pyflowd.clock import US
 from pyflowd.events import HistoryRemoved
+from pyflowd.janitor import Janitor
 from pyflowd.model import Retention
 from pyflowd.runs import Runs
 from pyflowd.store.batch import Batch
@@ -21,32 +20,6 @@ from pyflowd.workflows import Workflows
 RUNS_PER_PIECE = 100
 PAUSE_US = 20_000
 """Between two pieces, so that others have their turns."""
-
-
-class Janitor:
-    """A thread that removes log folders, one after the other."""
-
-    def __init__(self, logs: TaskLogs) -> None:
-        self._logs = logs
-        self._queue: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-
-    def remove(self, run: int) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="pyflow-janitor", daemon=True)
-            self._thread.start()
-        self._queue.put(run)
-
-    def stop(self) -> None:
-        """Returns when what was asked for is removed; safe twice."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
-            self._thread = None
-
-    def _work(self) -> None:
-        while (run := self._queue.get()) is not None:
-            self._logs.remove(run)
 
 
 class Retirement:
@@ -125,6 +98,13 @@ def expired(runs: Runs, logs: TaskLogs, workflow: str, policy: Retention) -> lis
 def _remove(runs: Runs, workflow: str, some: list[int]) -> None:
     """Write the removal of runs into the turn's batch, with the event that says so (rule I6)."""
     for run in some:
-        for statement in ("prune_samples", "prune_attempts", "prune_tasks", "prune_events", "prune_run"):
+        for statement in (
+            "prune_samples",
+            "prune_artifacts",
+            "prune_attempts",
+            "prune_tasks",
+            "prune_events",
+            "prune_run",
+        ):
             runs.batch.add(statement, run)
     runs.batch.host_event(HistoryRemoved(runs.clock.wall_us(), workflow, len(some), some[-1]))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from pyflowd.model import AttemptState, Backoff, Jitter, Reason, Retry
+from pyflowd.model import AttemptState, Backoff, CallEnd, End, Jitter, Reason, Retry, RunEnd, RunState
+from pyflowd.outcomes import Outcome
 
+NEVER_RETRIED = frozenset({Reason.START_FAILED, Reason.EXPRESSION_ERROR, Reason.REJECTED})
+"""Rule R4: what is wrong with them is not mended by time."""
 NOT_RETRIED_BY_DEFAULT = frozenset({126, 127})
 """Rule R4: a program that is missing or cannot be executed will not be there a minute later."""
 
@@ -23,14 +26,26 @@ def delay_s(retry: Retry, tried: int, random: float) -> float:
     return bounded * random if retry.jitter is Jitter.FULL else bounded
 
 
-def is_retried(retry: Retry, state: AttemptState, reason: Reason | None, exit_code: int | None) -> bool:
+def is_retried(policy: Retry, outcome: Outcome, end: End) -> bool:
     """Whether an attempt that ended so may be tried again, attempts permitting (rules R3, R4)."""
-    if state is AttemptState.TIMED_OUT:
+    if outcome.state is AttemptState.TIMED_OUT:
         return True
-    if state is not AttemptState.FAILED or reason is Reason.START_FAILED:
+    if outcome.state is not AttemptState.FAILED or outcome.reason in NEVER_RETRIED:
         return False
+    match end:
+        case CallEnd():
+            if policy.on_status is not None and end.status is not None:
+                return end.status in policy.on_status
+            return end.transient
+        case RunEnd():
+            return end.run > 0 and end.state is RunState.FAILED  # a cancel is never retried
+        case _:
+            return _is_code_retried(policy, outcome.exit_code)
+
+
+def _is_code_retried(policy: Retry, exit_code: int | None) -> bool:
     if exit_code is None:
         return True
-    if retry.on_exit is not None:
-        return exit_code in retry.on_exit
+    if policy.on_exit is not None:
+        return exit_code in policy.on_exit
     return exit_code not in NOT_RETRIED_BY_DEFAULT

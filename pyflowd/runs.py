@@ -13,26 +13,40 @@ from typing import NamedTuple
 
 import msgspec
 
-from pyflowd import engine, launch
+from pyflowd import context, decisions, engine, launch, zones
 from pyflowd.clock import US, Clock
-from pyflowd.engine import Run, StopAttempt, TaskRun, WakeTask
 from pyflowd.events import (
     AttemptEnded,
     AttemptRunning,
     AttemptStarting,
     CancelRequested,
     Event,
+    HandlersTimedOut,
     RetryDue,
     RunCreated,
     RunStarted,
     RunTimedOut,
     StoredEvent,
+    TaskCancelRequested,
 )
-from pyflowd.model import RUN_TERMINAL, AttemptState, End, Reason, RunState, TaskState, Workflow
+from pyflowd.model import (
+    RUN_TERMINAL,
+    AttemptState,
+    End,
+    Given,
+    ProcessKind,
+    Reason,
+    RunState,
+    Section,
+    TaskState,
+    Workflow,
+)
 from pyflowd.overlap import RunRef
+from pyflowd.state import Decide, Effect, Run, StopAttempt, TaskRun, WakeTask, WatchHandlers
 from pyflowd.store.batch import Batch, RunMeta
 from pyflowd.store.store import Store
 from pyflowd.timers import Timer, Timers
+from pyflowd.zones import Zone
 
 _event = msgspec.msgpack.Decoder(StoredEvent)
 _params = msgspec.msgpack.Decoder(dict[str, object])
@@ -59,44 +73,68 @@ class Acknowledge(NamedTuple):
 Action = Launch | Stop | Acknowledge
 
 
+class Inside(NamedTuple):
+    """An attempt that is no process has begun, or is to be stopped (`grace_s`)."""
+
+    live: LiveRun
+    task: TaskRun
+    grace_s: float | None = None
+
+
 class LiveRun:
     """A run that has not ended, with what its launches have in common."""
 
-    __slots__ = ("by_index", "common_env", "log_bytes", "meta", "offered", "run", "timer", "workflow")
+    __slots__ = (
+        "common_env", "facts", "handlers_timer", "log_bytes", "meta", "offered", "run", "timer", "users", "workflow",
+    )  # fmt: skip
 
-    def __init__(self, meta: RunMeta, run: Run) -> None:
+    def __init__(self, meta: RunMeta, run: Run, zone: Zone) -> None:
         self.meta = meta
         self.run = run
         self.workflow: Workflow = run.workflow
-        self.by_index = list(run.tasks.values())
+        self.facts = context.Facts(meta, run, context.zone_of(run.workflow, meta.trigger, zone.info, zones.zone))
         self.common_env = launch.run_environment(
             run.workflow,
             launch.Binding(run=meta.run, workflow=meta.workflow, values=meta.params, scheduled_us=meta.scheduled_us),
         )
+        self.users = frozenset(task.user or run.workflow.user or "" for task in run.workflow.tasks)
+        """Of its tasks; empty text: the daemon's own."""
         self.log_bytes = 0
         self.offered = False
         """Whether it stands in the queue for places."""
         self.timer: Timer | None = None
+        self.handlers_timer: Timer | None = None
+
+    @property
+    def by_index(self) -> list[TaskRun]:
+        return self.run.by_index
 
 
 class Runs:
     """All live runs of the host. One thread; every method is one part of a turn."""
 
-    def __init__(self, store: Store, clock: Clock, timers: Timers, max_tasks: int) -> None:
+    def __init__(self, store: Store, clock: Clock, timers: Timers, max_tasks: int, zone: Zone) -> None:
         self.store = store
         self.clock = clock
+        self.zone = zone
         self.timers = timers
         self.max_tasks = max_tasks
         self.live: dict[int, LiveRun] = {}
         self.of_workflow: dict[str, list[LiveRun]] = {}
         self.batch: Batch = store.batch()
         self.actions: list[Action] = []
+        self.inside: list[Inside] = []
+        """What is to be done about attempts that are no processes, still in this turn."""
         self.changed: set[int] = set()
         """Runs that something happened to in this turn."""
         self.ended: list[LiveRun] = []
         """Runs that ended in this turn; their workflows may have a place free."""
+        self.ended_with_scratch: list[int] = []
+        """Ended runs whose scratch folder is to be removed after the commit."""
         self._fresh_keys: dict[tuple[str, str], RunMeta] = {}
         """Keys of runs that are not committed yet."""
+        self.artifact_path: Callable[[int, str, str], str] | None = None
+        """(run, folder, name) to the path of a kept file, for expressions; None: they see none."""
         self._places: deque[LiveRun] = deque()
         self.active = 0
         """Attempts that hold a place of the host."""
@@ -109,10 +147,9 @@ class Runs:
 
     # ---- Beginnings
 
-    def create(self, meta: RunMeta, workflow: Workflow, kept: dict[str, TaskState]) -> LiveRun:
+    def create(self, meta: RunMeta, workflow: Workflow, created: RunCreated) -> LiveRun:
         """Record a new run, queued."""
-        created = RunCreated(meta.created_us, kept)
-        live = LiveRun(meta, engine.begin(meta.run, workflow, created))
+        live = LiveRun(meta, engine.begin(meta.run, workflow, created), self.zone)
         self.batch.run_created(meta, created, RunState.QUEUED, len(workflow.tasks))
         if meta.key:
             self._fresh_keys[meta.workflow, meta.key] = meta
@@ -142,20 +179,23 @@ class Runs:
     def rebuild(self, workflow_of: Callable[[str], Workflow]) -> None:
         """Fold the stored events of every run that had not ended when the daemon last was there."""
         for row in list(self.store.rows("live_runs")):
-            run_id, workflow, digest, trigger, params, requested_by, rerun_of, scheduled_us, created_us = row
+            run_id, workflow, digest, trigger, params, requested_by, rerun_of, scheduled_us, created_us = row[:9]
             meta = RunMeta(
                 run=run_id, workflow=workflow, digest=digest, trigger=trigger, params=_params.decode(params),
                 requested_by=requested_by, rerun_of=rerun_of, scheduled_us=scheduled_us, created_us=created_us,
+                parent=row[9], parent_task=row[10] or "", depth=row[11],
             )  # fmt: skip
-            live = LiveRun(meta, fold(run_id, workflow_of(digest), self.stored_events(run_id)))
+            live = LiveRun(meta, fold(run_id, workflow_of(digest), self.stored_events(run_id)), self.zone)
             self._enlist(live)
-            self.active += live.run.active
+            self.active += live.run.held
             self._watch_time(live)
+            self._watch_handlers(live)
             for task in live.by_index:
                 if task.state is TaskState.RETRYING:
                     left_us = max(0, (task.retry_us or 0) - self.clock.wall_us())
-                    longest_us = round(task.definition.retry.max_delay_s * US)
-                    self._wake_later(live, task, min(left_us, longest_us))
+                    repeat = task.definition.repeat
+                    longest_s = max(task.definition.retry.max_delay_s, repeat.delay_s if repeat else 0.0)
+                    self._wake_later(live, task, min(left_us, round(longest_s * US)))
             self._offer(live)
 
     def stored_events(self, run_id: int) -> list[StoredEvent]:
@@ -164,40 +204,63 @@ class Runs:
     def _enlist(self, live: LiveRun) -> None:
         self.live[live.meta.run] = live
         self.of_workflow.setdefault(live.meta.workflow, []).append(live)
+        live.facts.artifact_path = self.artifact_path
         self.changed.add(live.meta.run)
 
     def references(self, workflow: str) -> list[RunRef]:
         """The live runs of a workflow, oldest first, for the overlap rule."""
         return [
-            RunRef(id=live.meta.run, state=live.run.state, by_schedule=live.meta.scheduled_us is not None)
+            RunRef(
+                id=live.meta.run,
+                state=live.run.state,
+                by_schedule=live.meta.scheduled_us is not None and live.meta.parent is None,
+            )
             for live in self.of_workflow.get(workflow, ())
         ]
 
     # ---- Events
 
     def feed(self, live: LiveRun, event: Event) -> None:
-        """One event: step the engine, write the fold and the event, collect the effects."""
-        run, batch = live.run, self.batch
-        active_before = run.active
-        result = engine.step(run, event)
-        self.active += run.active - active_before
-        batch.event(run.run_id, event)
-        for task in result.changed:
-            batch.task_changed(run, task, _at_us(event))
-        for effect in result.effects:
-            match effect:
-                case WakeTask():
-                    self._wake_later(live, run.tasks[effect.task], round(effect.delay_s * US))
-                case StopAttempt():
-                    task = run.tasks[effect.task]
-                    self.actions.append(Stop(self.attempt_id(run, task), effect.grace_s))
-        if result.run_changed:
-            batch.run_state(run)
+        """One event, and those that answer what the engine asks about it: all of them are of one transaction."""
+        run = live.run
+        held_before = run.held
+        todo: deque[Event] = deque((event,))
+        while todo:
+            for effect in self._step(live, todo.popleft()):
+                if isinstance(effect, Decide):
+                    todo.append(decisions.decide(live.facts, effect, _at_us(event)))
+                else:
+                    self._follow(live, effect)
+        self.active += run.held - held_before
         self.changed.add(run.run_id)
         if run.state in RUN_TERMINAL:
             self._delist(live)
         else:
             self._offer(live)
+
+    def _step(self, live: LiveRun, event: Event) -> list[Effect]:
+        """Step the engine, write the event and its fold."""
+        run, batch = live.run, self.batch
+        result = engine.step(run, event)
+        batch.event(run.run_id, event)
+        for task in result.changed:
+            batch.task_changed(run, task, _at_us(event))
+        if result.run_changed:
+            batch.run_state(run)
+        return result.effects
+
+    def _follow(self, live: LiveRun, effect: Effect) -> None:
+        match effect:
+            case WakeTask():
+                self._wake_later(live, live.run.tasks[effect.task], round(effect.delay_s * US))
+            case StopAttempt():
+                task = live.run.tasks[effect.task]
+                if isinstance(task.definition.kind, ProcessKind):
+                    self.actions.append(Stop(self.attempt_id(live.run, task), effect.grace_s))
+                else:
+                    self.inside.append(Inside(live, task, effect.grace_s))
+            case WatchHandlers():
+                self._watch_handlers(live)
 
     def attempt_running(self, attempt_id: str, pid: int, started_us: int) -> None:
         """The keeper says that an attempt runs. One that is not under way, or known to run, is passed over."""
@@ -207,8 +270,16 @@ class Runs:
             self.feed(live, AttemptRunning(task.name, task.attempts, pid, started_us))
             self.batch.attempt_running(live.run, task, pid, started_us)
 
-    def attempt_ended(self, attempt_id: str, end: End) -> None:
-        """The keeper, or recovery, says how an attempt ended; acknowledged once it is committed.
+    def inside_running(
+        self, live: LiveRun, task: TaskRun, called: int = 0, facts: dict[str, object] | None = None
+    ) -> None:
+        """An attempt that is no process is under way; `called`: the run that it waits for."""
+        now_us = self.clock.wall_us()
+        self.feed(live, AttemptRunning(task.name, task.attempts, 0, now_us, called, facts or {}))
+        self.batch.attempt_running(live.run, task, 0, now_us)
+
+    def attempt_ended(self, attempt_id: str, end: End, given: Given | None = None) -> None:
+        """The keeper, recovery, or whoever ran it says how an attempt ended; acknowledged once it is committed.
 
         The end of another store's attempt is not ours to take: that store may come back for it.
         """
@@ -218,37 +289,52 @@ class Runs:
         if found:
             live, task = found
             now_us = self.clock.wall_us()
-            self.feed(live, AttemptEnded(task.name, task.attempts, now_us, self.clock.mono_us(), end, self._random()))
+            number, mono_us = task.attempts, self.clock.mono_us()
+            self.feed(live, AttemptEnded(task.name, number, now_us, mono_us, end, self._random(), given))
             self.batch.attempt_ended(live.run, task, now_us)
+            if not isinstance(task.definition.kind, ProcessKind):
+                return
         self.actions.append(Acknowledge(attempt_id))
 
     def cancel(self, live: LiveRun, by: str, reason: Reason = Reason.CANCELLED) -> None:
         self.feed(live, CancelRequested(self.clock.wall_us(), by, reason))
 
+    def cancel_task(self, live: LiveRun, task: str, by: str) -> None:
+        self.feed(live, TaskCancelRequested(task, self.clock.wall_us(), by))
+
     # ---- Places
 
     def _offer(self, live: LiveRun) -> None:
-        if not live.offered and live.run.ready:
+        if not live.offered and (live.run.ready or live.run.free):
             live.offered = True
             self._places.append(live)
 
     def fill(self, epoch: str) -> None:
         """Start queued tasks while the host has places free, runs taking turns."""
-        while self._places and self.active < self.max_tasks:
+        passed_over = 0
+        while passed_over < len(self._places):
             live = self._places[0]
-            task = live.run.next_ready()
-            if task is None:
+            has_place = self.active < self.max_tasks
+            task = live.run.next_ready(host_has_place=has_place)
+            if task is not None:
+                self._begin_attempt(live, task, epoch)
+                self._places.rotate(-1)
+                passed_over = 0
+            elif has_place or not live.run.ready:
                 self._places.popleft()
                 live.offered = False
             else:
-                self._begin_attempt(live, task, epoch)
                 self._places.rotate(-1)
+                passed_over += 1
 
     def _begin_attempt(self, live: LiveRun, task: TaskRun, epoch: str) -> None:
         now_us = self.clock.wall_us()
         self.feed(live, AttemptStarting(task.name, task.attempts + 1, now_us, self.clock.mono_us(), epoch))
         self.batch.attempt_started(live.run, task, epoch, now_us)
-        self.actions.append(Launch(live, task))
+        if isinstance(task.definition.kind, ProcessKind):
+            self.actions.append(Launch(live, task))
+        else:
+            self.inside.append(Inside(live, task))
 
     # ---- Time
 
@@ -262,16 +348,34 @@ class Runs:
     def _watch_time(self, live: LiveRun) -> None:
         """Rule R1: the run's own time-out, on the boot-time clock; after a reboot it counts from the rebuild."""
         timeout_s = live.workflow.timeout_s
-        if timeout_s is None or live.run.state is not RunState.RUNNING:
+        if timeout_s is None or live.run.state is not RunState.RUNNING or live.run.section is not Section.TASKS:
             return
 
         def run_out() -> None:
-            if live.run.state is RunState.RUNNING and not live.run.stopping:
+            run = live.run
+            if run.state is RunState.RUNNING and run.section is Section.TASKS and not run.stopping:
                 self.feed(live, RunTimedOut(self.clock.wall_us()))
 
         now_us = self.clock.mono_us()
         due_us = min(live.run.started_mono_us, now_us) + round(timeout_s * US)
         live.timer = self.timers.at(due_us, run_out)
+
+    def _watch_handlers(self, live: LiveRun) -> None:
+        """Rule H2: each section of handlers has a budget of its own; over a restart it is counted by the wall clock."""
+        section = live.run.section
+        if section is Section.TASKS or live.run.state is not RunState.RUNNING:
+            return
+
+        def run_out() -> None:
+            run = live.run
+            if run.state is RunState.RUNNING and run.section is section and not run.stopping:
+                self.feed(live, HandlersTimedOut(self.clock.wall_us()))
+
+        if live.handlers_timer:
+            live.handlers_timer.cancel()
+        budget_us = round(live.workflow.handler_timeout_s * US)
+        used_us = min(budget_us, max(0, self.clock.wall_us() - live.run.section_us))
+        live.handlers_timer = self.timers.at(self.clock.mono_us() + budget_us - used_us, run_out)
 
     # ---- Ends
 
@@ -282,8 +386,9 @@ class Runs:
         others.remove(live)
         if not others:
             del self.of_workflow[live.meta.workflow]
-        if live.timer:
-            live.timer.cancel()
+        for timer in (live.timer, live.handlers_timer):
+            if timer:
+                timer.cancel()
         self.ended.append(live)
 
     # ---- Names of attempts

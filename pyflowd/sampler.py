@@ -11,9 +11,9 @@ import os
 import psutil
 
 from pyflowd.clock import US
-from pyflowd.engine import TaskRun
 from pyflowd.model import TaskState
 from pyflowd.runs import LiveRun, Runs
+from pyflowd.state import TaskRun
 
 SPARSER = 20
 """An attempt is sampled when a twentieth of its age has passed: 20 samples for each factor e of its duration."""

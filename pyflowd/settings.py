@@ -13,6 +13,8 @@ from pyflowd.document_yaml import parse_yaml
 from pyflowd.errors import Refused
 from pyflowd.fields import Enough, Report, Table, read
 from pyflowd.model import Problem, Retention, Severity
+from pyflowd.notify import HostRule
+from pyflowd.notify_channels import Channel, judge_rules, read_channels, read_host_rules
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -26,11 +28,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Kept of one attempt's output: head and tail; the middle is left out, and said so."""
     run_log_max_bytes: int = 1 << 30
     """Kept of all output of one run."""
+    artifact_max_bytes: int = 1 << 30
+    """Of one file that a task keeps."""
     retention: Retention = Retention(runs=1000, age_s=90 * 86_400.0)
     """For workflows that say nothing of their own."""
     sample_interval_s: float = 5.0
     group_read: str = "pyflow"
     group_operate: str = "pyflow-op"
+    channels: dict[str, Channel] = {}
+    """Where messages may go, by name."""
+    notify: tuple[HostRule, ...] = ()
+    """Who is told of runs, whatever their workflows say (rule H4)."""
 
 
 _RETENTION = Table(
@@ -54,10 +62,13 @@ SETTINGS = Table(
         "timezone": ("timezone", fields.timezone),
         "log_max_bytes": ("log_max_bytes", fields.file_size_bytes),
         "run_log_max_bytes": ("run_log_max_bytes", fields.file_size_bytes),
+        "artifact_max_bytes": ("artifact_max_bytes", fields.file_size_bytes),
         "retention": ("retention", _read_retention),
         "sample_interval": ("sample_interval_s", fields.positive_duration_s),
         "group_read": ("group_read", fields.user),
         "group_operate": ("group_operate", fields.user),
+        "channels": ("channels", read_channels),
+        "notify": ("notify", read_host_rules),
     },
 )
 
@@ -85,7 +96,9 @@ def parse(path: str, data: bytes) -> Settings:
     report = Report(path, document)
     found = {}
     try:
-        found = read(SETTINGS, fields.mapping(document.root, report), report)
+        root = fields.mapping(document.root, report)
+        found = read(SETTINGS, root, report)
+        judge_rules(root, found.get("channels", {}), found.get("notify", ()), report)
     except fields.Wrong as wrong:
         report.wrong(document.mark, SETTINGS.what, wrong)
     except Enough:

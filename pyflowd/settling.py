@@ -1,7 +1,7 @@
-"""When a change in the folder of definitions is to be believed: pure decisions over what scans saw (rules D4 and D6).
+"""When a change in the folders of definitions is to be believed: pure decisions over what scans saw (rule D4).
 
-A file counts once it has settled; a vanished one once it has stayed away; and if many vanish at once, the folder is
-taken to be unmounted, not emptied. Times are boot-time microseconds and are given. It knows nothing of threads.
+A file counts once it has settled; a vanished one once it has stayed away. Files are named by their keys. Times are
+boot-time microseconds and are given. It knows nothing of threads.
 """
 
 from __future__ import annotations
@@ -20,50 +20,27 @@ AWAY_US = 500_000
 """Editors move a file aside before they write it anew: only one that stays away is gone."""
 OPEN_LIMIT_US = 60_000_000
 """A writer that keeps the file open is waited for, but not for ever: the event of its close can be lost."""
-HOLD_US = 60_000_000
-_MANY_FILES = 10
-_MANY_GONE = 0.2
 
 
 class Scan(Struct, frozen=True):
-    """The folder as it is to be believed now."""
+    """The folders as they are to be believed now."""
 
     entries: dict[str, Signature]
-    """Definitions that have settled, by file; one that is being rewritten stands with its last settled state."""
+    """Files that have settled, by key; one that is being rewritten stands with its last settled state."""
     problems: tuple[Problem, ...] = ()
     """Things that look like definitions and are not read, and why."""
     pending: bool = False
     """Something has not settled yet: another scan follows soon."""
+    gone: dict[str, str] = {}
+    """Folders beside that of the workflows that cannot be listed, or are not there, and why."""
+    blocked: frozenset[str] = frozenset()
+    """See `listing.Listing`."""
 
 
 class FolderGone(Struct, frozen=True):
-    """The folder cannot be listed."""
+    """The folder of workflows cannot be listed."""
 
     reason: str
-
-
-class Plan(Struct, frozen=True):
-    """What a scan means: files to load, files that are gone, and since when vanished ones are held back, if so."""
-
-    changed: dict[str, Signature] = {}
-    """As the scan saw them: give it to the loader so, which reads no other state of them."""
-    gone: tuple[str, ...] = ()
-    held: tuple[str, ...] = ()
-    """Vanished, and taken for an unmounted folder until `HOLD_US` after `held_since_us`."""
-    held_since_us: int | None = None
-
-
-def plan(known: Mapping[str, Signature], found: Scan | FolderGone, held_since_us: int | None, now_us: int) -> Plan:
-    """Rule D6. Call it for each scan, and again with the last one when a hold is over."""
-    entries = found.entries if isinstance(found, Scan) else {}
-    missing = tuple(file for file in known if file not in entries)
-    changed = {file: signature for file, signature in entries.items() if known.get(file) != signature}
-    many = len(known) >= _MANY_FILES and len(missing) > _MANY_GONE * len(known)
-    if missing and (many or isinstance(found, FolderGone)):
-        since_us = now_us if held_since_us is None else held_since_us
-        if now_us - since_us < HOLD_US:
-            return Plan(changed=changed, held=missing, held_since_us=since_us)
-    return Plan(changed=changed, gone=missing)
 
 
 class Observed(NamedTuple):

@@ -35,7 +35,7 @@ class TaskLogs:
             os.makedirs(self.run_folder(run), mode=0o750, exist_ok=True)
             log = os.open(path, _FLAGS | os.O_APPEND, 0o640)
         try:
-            return log, os.open(f"{path[:-4]}.idx", _FLAGS, 0o640)
+            return log, os.open(f"{path[:-4]}.idx", _FLAGS | os.O_APPEND, 0o640)
         except OSError:
             os.close(log)
             raise

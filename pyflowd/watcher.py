@@ -1,14 +1,13 @@
-"""Watches the folder of definitions and says, in whole scans, what in it is to be believed (rules D4 and D6).
+"""Watches the folders of definitions and says, in whole scans, what in it is to be believed (rules D4 and D6).
 
 Events of inotify are hints only: they say when to look, and what was renamed or is still being written; what is there
-is found by listing the folder, again every minute in any case. All that touches the file system is done in threads of
+is found by listing the folders, again every minute in any case. All that touches the file system is done in threads of
 its own, which may hang on a dead mount without hurting the daemon. It reads no file.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -28,11 +27,12 @@ from watchdog.events import (
 from watchdog.observers.inotify import InotifyObserver
 
 from pyflowd.clock import US, Clock
-from pyflowd.document import quote
-from pyflowd.filenames import is_definition_name, looks_like_definition
-from pyflowd.loader_frames import Signature, signature_of
+from pyflowd.filenames import is_drop_in_folder
+from pyflowd.listing import list_all
+from pyflowd.loader_frames import Folders, Signature
 from pyflowd.model import Problem, Severity
 from pyflowd.settling import FolderGone, Scan, Settling
+from pyflowd.sources import key_in
 
 RESCAN_US = 60 * US
 UNWATCHED_RESCAN_US = 2 * US
@@ -44,55 +44,11 @@ _EVENTS: list[type[FileSystemEvent]] = [
 ]  # fmt: skip
 
 
-def list_folder(folder: str) -> tuple[dict[str, Signature], list[Problem]]:
-    """The definitions of a folder with their signatures, and what looks like one but is not read. Raises OSError."""
-    entries = {}
-    problems = []
-    inside = os.path.realpath(folder).rstrip("/") + "/"
-    with os.scandir(folder) as listed:
-        for entry in listed:
-            found = _judge(entry, inside)
-            if isinstance(found, Signature):
-                entries[entry.name] = found
-            elif found:
-                message, fix = found
-                label = quote(entry.name)[1:-1]
-                problems.append(Problem(file=label, code="not_read", message=message, fix=fix))
-    return entries, sorted(problems, key=lambda problem: problem.file)
-
-
-def _judge(entry: os.DirEntry[str], inside: str) -> Signature | tuple[str, str] | None:
-    """The signature of a definition; message and fix where it only looks like one; None for what is none of ours."""
-    name = entry.name
-    if not looks_like_definition(name):
-        if name.endswith(".d") and is_definition_name(name.removesuffix(".d")):
-            return "drop-in folders are not supported by this version", "write the keys into the file"
-        return None
-    if not is_definition_name(name):
-        return "its suffix has capital letters", "rename it"
-    try:
-        name.encode("utf-8")
-        status = entry.stat(follow_symlinks=False)
-        if stat.S_ISLNK(status.st_mode):
-            if not os.path.realpath(entry.path).startswith(inside):
-                return "it is a link that leads out of the folder", "copy the file here"
-            status = os.stat(entry.path)
-    except UnicodeEncodeError:
-        return "its name is not UTF-8", "rename it"
-    except FileNotFoundError:
-        return ("it is a link that leads nowhere", "") if entry.is_symlink() else None
-    except OSError as error:
-        return f"it cannot be looked at: {error.strerror}", ""
-    if not stat.S_ISREG(status.st_mode):
-        return "it is no regular file", "move it elsewhere"
-    return signature_of(status)
-
-
 class Watcher(FileSystemEventHandler):
-    """Pushes a `Scan` when something has changed and settled, `FolderGone` when the folder cannot be listed."""
+    """Pushes a `Scan` when something has changed and settled, `FolderGone` when the workflows cannot be listed."""
 
-    def __init__(self, folder: str, clock: Clock) -> None:
-        self._folder = os.path.abspath(folder)
+    def __init__(self, folders: Folders, clock: Clock) -> None:
+        self._folders = folders
         self._clock = clock
         self._settling = Settling()
         self._found: deque[Scan | FolderGone] = deque()
@@ -106,8 +62,8 @@ class Watcher(FileSystemEventHandler):
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._observer: InotifyObserver | None = None
-        self._watched: tuple[int, int] | None = None
-        """Device and inode of the folder that is watched: another may have been put in its place."""
+        self._watched: dict[str, tuple[int, int]] = {}
+        """Device and inode of each folder that is watched: another may have been put in its place."""
 
     def start(self, known: Mapping[str, Signature] | None = None) -> None:
         """`known`: files as they were read last; they are believed to be there until a scan has settled otherwise."""
@@ -146,11 +102,25 @@ class Watcher(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         path = event.dest_path if event.event_type == "moved" else event.src_path  # empty: moved out of the folder
-        file = os.path.basename(os.fsdecode(path))
+        key = self._key(os.fsdecode(path))
+        if key is None:
+            return
         with self._hint:
-            self._hints.append((event.event_type, file, self._clock.mono_us()))
+            self._hints.append((event.event_type, key, self._clock.mono_us()))
             self._look = True
             self._hint.notify()
+
+    def _key(self, path: str) -> str | None:
+        """The key of what an event is about; None: it is none of ours, as deeper folders are."""
+        if not path:
+            return ""
+        for folder in _folders(self._folders):
+            inner = path[len(folder) + 1 :]
+            if path == folder or (path.startswith(folder + "/") and "/" not in inner):
+                return key_in(self._folders, folder, inner)
+            if path.startswith(folder + "/") and is_drop_in_folder(inner.partition("/")[0]) and inner.count("/") == 1:
+                return key_in(self._folders, folder, inner)
+        return "" if path in map(os.path.dirname, _folders(self._folders)) else None
 
     # ---- Scanning: in a thread of our own ---------------------------------------------------------------------------
 
@@ -192,40 +162,70 @@ class Watcher(FileSystemEventHandler):
             elif what == "closed":
                 self._settling.closed(file)
         try:
-            watched = self._watch()
-            seen, problems = list_folder(self._folder)
+            problem = self._watch()
+            found = list_all(self._folders)
         except OSError as error:
             self._unwatch()
             self._again_us = self._clock.mono_us() + UNWATCHED_RESCAN_US
-            return FolderGone(f"{self._folder}: {error.strerror}")
+            return FolderGone(f"{self._folders.workflows}: {error.strerror}")
         now_us = self._clock.mono_us()
-        observed = self._settling.observe(seen, now_us)
-        rescan_us = now_us + (RESCAN_US if watched is None else UNWATCHED_RESCAN_US)
+        observed = self._settling.observe(found.entries, now_us)
+        rescan_us = now_us + (RESCAN_US if problem is None else UNWATCHED_RESCAN_US)
         self._again_us = min(observed.look_again_us or rescan_us, rescan_us)
         self._tell_again = observed.again
-        pending = observed.look_again_us is not None
-        return Scan(observed.entries, (*problems, *([watched] if watched else [])), pending)
+        problems = sorted(found.problems.values(), key=lambda each: each.file)
+        return Scan(
+            entries=observed.entries,
+            problems=(*problems, *([problem] if problem else [])),
+            pending=observed.look_again_us is not None,
+            gone=found.gone,
+            blocked=found.blocked,
+        )
 
     def _watch(self) -> Problem | None:
-        """Watch the folder that is there now; a problem if that cannot be. Raises OSError if there is none."""
-        status = os.stat(self._folder)
-        if self._watched == (status.st_dev, status.st_ino):
+        """Watch the folders that are there now; a problem if that cannot be. Raises OSError if there are none."""
+        os.stat(self._folders.workflows)
+        there = {folder: _identity(folder) for folder in _watched(self._folders)}
+        wanted = {folder: identity for folder, identity in there.items() if identity is not None}
+        if self._watched == wanted:
             return None
         self._unwatch()
         observer = InotifyObserver(generate_full_events=True)  # tells a rename into the folder from a new file
         try:
-            observer.schedule(self, self._folder, recursive=False, event_filter=_EVENTS)
+            for folder in wanted:
+                with_drop_ins = folder in (self._folders.workflows, self._folders.vendor)
+                observer.schedule(self, folder, recursive=with_drop_ins, event_filter=_EVENTS)
             observer.start()
         except OSError as error:
             message = f"changes are noticed only every {UNWATCHED_RESCAN_US // US} s: {error.strerror}"
             fix = "raise fs.inotify.max_user_watches or max_user_instances"
-            return Problem(file=self._folder, severity=Severity.WARNING, code="inotify", message=message, fix=fix)
+            return Problem(
+                file=self._folders.workflows, severity=Severity.WARNING, code="inotify", message=message, fix=fix
+            )
         self._observer = observer
-        self._watched = (status.st_dev, status.st_ino)
+        self._watched = wanted
         return None
 
     def _unwatch(self) -> None:
-        observer, self._observer, self._watched = self._observer, None, None
+        observer, self._observer, self._watched = self._observer, None, {}
         if observer is not None:
             observer.stop()
             observer.join()
+
+
+def _folders(folders: Folders) -> list[str]:
+    found = [folders.workflows, folders.templates, folders.vendor, folders.vendor_templates]
+    return [folder for folder in found if folder]
+
+
+def _watched(folders: Folders) -> list[str]:
+    """All that are there, and the one above the workflows, in which that of the templates may yet appear."""
+    return [*_folders(folders), os.path.dirname(folders.workflows)]
+
+
+def _identity(folder: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from pyflowd import overlap, schedule
+from pyflowd import context, overlap, schedule, zones
 from pyflowd import params as parameters
 from pyflowd.clock import US, Clock, from_us
 from pyflowd.errors import NotFound, Refused, nearest
@@ -21,6 +21,7 @@ from pyflowd.events import (
     DefinitionLoaded,
     DefinitionRefused,
     DefinitionRemoved,
+    RunCreated,
     WorkflowPaused,
     WorkflowResumed,
 )
@@ -35,7 +36,6 @@ from pyflowd.model import (
     Schedule,
     Severity,
     SlotReason,
-    TaskState,
     Workflow,
 )
 from pyflowd.protocol import NextView, RunView, WorkflowView
@@ -46,6 +46,8 @@ from pyflowd.store.store import Store
 from pyflowd.zones import Zone
 
 KEPT_COMPILED = 64
+LIVE_MAX = 10_000
+"""Live runs beyond which no task may call another one: loops that call loops multiply."""
 SLOTS_KEPT_US = 90 * 86_400 * US
 """Of a longer down time, or a clock that was decades off, only the newest slots are written."""
 MISSED_PER_TURN = 500
@@ -54,6 +56,7 @@ MISSED_PER_TURN = 500
 log = logging.getLogger("pyflowd.workflows")
 _workflow = msgspec.msgpack.Decoder(Workflow)
 _problems = msgspec.msgpack.Decoder(list[Problem])
+_outputs = msgspec.msgpack.Decoder(dict[str, Any])
 
 
 class _Nothing(msgspec.Struct, frozen=True):
@@ -132,6 +135,10 @@ class Workflows:
             if len(self._recent) > KEPT_COMPILED:
                 self._recent.popitem(last=False)
         return known
+
+    def outputs(self, stored: bytes | None) -> dict[str, Any]:
+        """Outputs of a run as the store keeps them."""
+        return {} if stored is None else _outputs.decode(stored)
 
     def decode(self, compiled: bytes) -> Workflow:
         return _workflow.decode(compiled)
@@ -289,7 +296,7 @@ class Workflows:
         by: str,
         key: str = "",
         rerun_of: int | None = None,
-        kept: dict[str, TaskState] | None = None,
+        kept: RunCreated | None = None,
     ) -> LiveRun:
         """Record a run that somebody asked for; raises Refused where the queue is full (rule T5)."""
         live = self.runs.references(name)
@@ -300,10 +307,50 @@ class Workflows:
             run=self.runs.next_run(), workflow=name, digest=digest, trigger=trigger, params=values, requested_by=by,
             key=key, rerun_of=rerun_of, created_us=self.clock.wall_us(),
         )  # fmt: skip
-        return self._enter(meta, definition, kept or {}, decision)
+        return self._enter(self._completed(meta, definition), definition, kept, decision)
+
+    def _completed(self, meta: RunMeta, definition: Workflow) -> RunMeta:
+        """With the params whose defaults are expressions over the run. Raises Refused."""
+        if all(param.default is None or param.name in meta.params for param in definition.params):
+            return meta
+        zone = context.zone_of(definition, meta.trigger, self.zone.info, zones.zone)
+        names = context.run_names(meta, zone)
+        values = parameters.bind(definition.params, meta.params, from_text=False, run=names)
+        return msgspec.structs.replace(meta, params=values)
+
+    def call(self, parent: LiveRun, task: str, name: str, values: dict[str, Any], key: str, *, wait: bool) -> int:
+        """Record the run that a `workflow` task asks for; its id. Raises NotFound, Refused.
+
+        One that is waited for is part of a live run, as a function is part of its caller: no overlap rule holds it
+        back, so a workflow may call itself.
+        """
+        entry = self.find(name)
+        definition = entry.definition
+        if len(self.runs.live) >= LIVE_MAX:
+            raise Refused(
+                f"{len(self.runs.live)} runs are live; at most {LIVE_MAX} may be while runs call further ones"
+            )
+        bound = parameters.bind(definition.params, values, from_text=False)
+        known = self.runs.with_key(name, key)
+        if known is not None:
+            if any(known[1].get(param) != value for param, value in bound.items()):
+                raise Refused(f'the key "{key}" was used for run {known[0]}, with other params; use another key')
+            return known[0]
+        decision: overlap.Decision = overlap.Start()
+        if not wait:
+            decision = overlap.decide(definition.overlap, False, self.runs.references(name), definition.queue_max)
+            if isinstance(decision, overlap.RefuseFull):
+                raise Refused(f"{name}: {decision.queued} runs wait already (queue_max)")
+        meta = RunMeta(
+            run=self.runs.next_run(), workflow=name, digest=entry.digest, trigger="workflow", params=bound,
+            requested_by=parent.meta.requested_by, key=key, created_us=self.clock.wall_us(),
+            scheduled_us=parent.meta.scheduled_us, parent=parent.meta.run, parent_task=task,
+            depth=parent.meta.depth + 1,
+        )  # fmt: skip
+        return self._enter(self._completed(meta, definition), definition, None, decision).meta.run
 
     def _enter(
-        self, meta: RunMeta, definition: Workflow, kept: dict[str, TaskState], decision: overlap.Decision
+        self, meta: RunMeta, definition: Workflow, kept: RunCreated | None, decision: overlap.Decision
     ) -> LiveRun:
         """Record the run and do what the overlap rule decided of it and of others."""
         match decision:
@@ -313,7 +360,7 @@ class Workflows:
                         self.runs.cancel(self.runs.live[other], f"run {meta.run}", Reason.REPLACED)
             case _:
                 pass
-        live = self.runs.create(meta, definition, kept)
+        live = self.runs.create(meta, definition, kept or RunCreated(meta.created_us))
         if isinstance(decision, overlap.Start):
             self.runs.start(live)
         return live
@@ -368,16 +415,17 @@ class Workflows:
         definition = entry.definition
         try:
             values = parameters.bind(definition.params, trigger.params, from_text=False)
+            meta = RunMeta(
+                run=self.runs.next_run(), workflow=entry.name, digest=entry.digest, trigger=trigger.name,
+                params=values, requested_by="schedule", scheduled_us=scheduled_us, created_us=self.clock.wall_us(),
+            )  # fmt: skip
+            meta = self._completed(meta, definition)
         except Refused as error:
             log.error("%s: slot skipped: %s", entry.name, error, extra={"action": "bad_params"})
             self._skip(entry.name, trigger.name, scheduled_us, SlotReason.BAD_PARAMS, None)
             return
-        meta = RunMeta(
-            run=self.runs.next_run(), workflow=entry.name, digest=entry.digest, trigger=trigger.name, params=values,
-            requested_by="schedule", scheduled_us=scheduled_us, created_us=self.clock.wall_us(),
-        )  # fmt: skip
         self.runs.batch.slot(entry.name, trigger.name, scheduled_us, Fate.FIRED, None, meta.run)
-        self._enter(meta, definition, {}, decision)
+        self._enter(meta, definition, None, decision)
 
     def _skip(self, name: str, trigger: str, scheduled_us: int, reason: SlotReason, run: int | None) -> None:
         self.runs.batch.slot(name, trigger, scheduled_us, Fate.SKIPPED, reason, run)

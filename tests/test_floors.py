@@ -17,28 +17,89 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 FLOORS: list[tuple[str, str]] = [
     (
         "words",
-        "clock crashpoints errors filenames graph journal model paths pattern remains systemd timers units version",
+        (
+            "captured clock crashpoints cron definition_text document errors filenames grammar graph http_checks "
+            "http_errors http_urls journal model output_file paths pattern pool remains scratch store.statements "
+            "systemd tasklogs timers units version"
+        ),
     ),
     (
         "formats",
-        "cron document events grammar layout loader_frames outcomes overlap protocol rerun retry tasklogs zones",
+        (
+            "attemptlog document_json document_yaml events expression_values http_addresses http_alarm http_files "
+            "http_tls janitor keeperlink layout loader_frames notify notify_connection outcomes overlap overlay "
+            "process protocol zones"
+        ),
     ),
-    ("readers", "commandline document_json document_yaml fields peer render_json render_runs schedule settling"),
     (
-        "parts",
-        "catalog control definition_task engine keeperlink loader params render_graph render_host settings watcher",
+        "the state of a run; words of expressions",
+        (
+            "catalog commandline expression_lexer expression_lists expression_texts expression_times http_connection "
+            "loader notify_payload peer render_json render_origin render_runs retry schedule settling sources state"
+        ),
     ),
-    ("rules", "definition_params definition_triggers launch render store.batch store.statements"),
-    ("record", "definition store.store"),
-    ("runs", "health lint runs views"),
-    ("workflows", "loader_child recovery sampler workflows"),
-    ("services", "definitions dispatcher retention"),
-    ("answers", "replies"),
-    ("requests about runs", "handlers_runs"),
-    ("requests", "handlers"),
-    ("console", "console"),
-    ("daemon", "daemon"),
-    ("command", "cli"),
+    (
+        "joins; parts of expressions",
+        (
+            "control expression_functions expression_operators expression_parser joins listing planning render_graph "
+            "render_json_pages render_notify render_tasks rerun store.batch"
+        ),
+    ),
+    (
+        "items; compiled expressions",
+        ("expression_compiler fanout render_host replies store.store watcher"),
+    ),
+    (
+        "sections; expressions",
+        ("expression health render sections sentences view_tasks views"),
+    ),
+    (
+        "the engine; templates",
+        ("console engine template"),
+    ),
+    (
+        "names and values",
+        ("context fields http_answer http_request params"),
+    ),
+    (
+        "parts of sorts of task",
+        (
+            "decisions definition_fan_out definition_http_parts definition_needs definition_notify definition_process "
+            "definition_triggers definition_types definition_waiting gather http_hops http_upload launch origin"
+        ),
+    ),
+    (
+        "sorts of task; live runs",
+        ("definition_http definition_outputs definition_references http_exchange notify_channels runs"),
+    ),
+    (
+        "workflows; what a task may be",
+        ("definition_kinds definition_params endings http_call notify_mail recovery sampler settings workflows"),
+    ),
+    (
+        "attempts that are no process; tasks",
+        ("definition_reuse definition_task definitions http_tasks inside notify_send retention"),
+    ),
+    (
+        "definitions; requests about runs",
+        ("definition handlers_runs notify_spool"),
+    ),
+    (
+        "the loop; other requests",
+        ("assembly dispatcher handlers_approvals handlers_definitions handlers_logs handlers_notify"),
+    ),
+    (
+        "all requests",
+        ("handlers lint loader_read"),
+    ),
+    (
+        "the daemon",
+        ("daemon loader_child"),
+    ),
+    (
+        "the command",
+        ("cli"),
+    ),
 ]
 """From the ground up; names are below `pyflowd`."""
 
@@ -53,11 +114,28 @@ KEEPER: list[str] = [
 ]
 """The keeper is a house of its own: the standard library and itself, nothing else."""
 
+LOG_FORMAT = {"pyflowd.keeper.logindex", "pyflowd.keeper.sink"}
+"""What logs are like, and what writes one: of the keeper's house, and for everyone."""
+
+TASK: list[str] = [
+    "operation output",
+    "function out selection ssh",
+    "atomic",
+    "lookup transfer",
+    "archive contents",
+    "extraction",
+    "files",
+    "__main__",
+]
+"""So are the programs that run in a task's process."""
+
 CLIENT: list[str] = [
     "logtext packing",
     "link logsource",
     "client logview",
-    "complete doctor linting",
+    "beside complete doctor fetch shelltext",
+    "fixing",
+    "linting",
     "local",
     "thin",
     "__main__",
@@ -67,6 +145,7 @@ CLIENT: list[str] = [
 def _floor_of() -> dict[str, int]:
     floors = {f"pyflowd.{name}": n for n, (_, names) in enumerate(FLOORS) for name in names.split()}
     floors |= {f"pyflowctl.{name}": n for n, names in enumerate(CLIENT) for name in names.split()}
+    floors |= {f"pyflowd.task.{name}": n for n, names in enumerate(TASK) for name in names.split()}
     floors |= {f"pyflowd.keeper.{name}": n for n, names in enumerate(KEEPER) for name in names.split()
                if f"pyflowd.keeper.{name}" not in floors}  # fmt: skip
     return floors
@@ -107,6 +186,8 @@ def test_a_module_imports_only_from_floors_below_its_own(module: str) -> None:
         if module.startswith("pyflowctl.") and imported.startswith("pyflowd."):
             continue  # what of the daemon's package the client may import is said below
         if imported.startswith("pyflowd.keeper.") and not module.startswith("pyflowd.keeper."):
+            if imported in LOG_FORMAT:
+                continue
             assert module == "pyflowd.keeperlink", f"{module} imports {imported}: only keeperlink speaks to the keeper"
             continue
         assert module.startswith("pyflowctl.") or not imported.startswith("pyflowctl."), f"{module} imports the client"
@@ -118,6 +199,20 @@ def test_the_keeper_imports_the_standard_library_and_itself_only(module: str) ->
     allowed = sys.stdlib_module_names
     for imported in _imports(ast.parse(MODULES[module].read_text())):
         assert imported.split(".")[0] in allowed or imported.startswith("pyflowd.keeper"), f"{module}: {imported}"
+
+
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if name.startswith("pyflowd.task.")))
+def test_the_programs_of_a_task_import_the_standard_library_and_themselves_only(module: str) -> None:
+    for imported in _imports(ast.parse(MODULES[module].read_text())):
+        own = f"{imported}.".startswith("pyflowd.task.")
+        assert own or imported.split(".")[0] in sys.stdlib_module_names, f"{module}: {imported}"
+
+
+def test_nobody_imports_the_programs_of_a_task() -> None:
+    for module, path in MODULES.items():
+        if not module.startswith("pyflowd.task."):
+            imports = [name for name in _imports(ast.parse(path.read_text())) if f"{name}.".startswith("pyflowd.task.")]
+            assert not imports, f"{module} imports {imports}"
 
 
 def test_the_keeper_needs_no_site_packages() -> None:

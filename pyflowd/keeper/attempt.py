@@ -19,7 +19,7 @@ class Attempt:
     """`end` is None until its end is known; descriptors are -1 when closed. Times in us of the boot-time clock."""
 
     __slots__ = (
-        "acknowledged", "began_us", "cpu", "cwd", "due_us", "end", "ended_us", "failure_fd", "id",
+        "acknowledged", "began_us", "cpu", "cwd", "due_us", "end", "ended_us", "error_pipe_fd", "failure_fd", "id",
         "index_fd", "kill_grace_us", "killed", "leftover_allow", "log_fd", "log_max_bytes", "log_open", "logged",
         "orphan_grace_us", "phase", "pid", "pipe_fd", "program", "started_us", "status", "stop", "tag",
         "unkillable", "user",
@@ -43,6 +43,9 @@ class Attempt:
         self.leftover_allow = False
         self.log_max_bytes = 0
         self.pipe_fd = -1
+        """Of standard output and error together, or of standard output alone."""
+        self.error_pipe_fd = -1
+        """Of standard error, where they are kept apart."""
         self.log_fd = -1
         self.index_fd = -1
         self.failure_fd = -1

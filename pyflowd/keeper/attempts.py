@@ -99,7 +99,7 @@ class Attempts:
 
     def start(self, starts: list[tuple[Start, list[int]]]) -> None:
         """Start each attempt that is not known yet; answer for a known one with what is known."""
-        fresh: list[tuple[Start, list[int], Attempt, int]] = []
+        fresh: list[tuple[Start, list[int], Attempt, spawn.Pipes]] = []
         healthy = self.journal.flush()
         tag, batch = self.tags.last, set()
         for start, descriptors in starts:
@@ -115,17 +115,16 @@ class Attempts:
             attempt.log_fd, attempt.index_fd = descriptors[:2]
             self.by_id[attempt.id] = attempt
             try:
-                attempt.pipe_fd, output = os.pipe2(os.O_CLOEXEC)
-                os.set_blocking(attempt.pipe_fd, False)
+                pipes = spawn.Pipes(bool(start.flags & wire.FLAG_APART))
             except OSError as error:
-                output = -1
                 tag += self.tags.step  # the next one wears it: what the journal says is what is worn
                 self._fail(attempt, spawn.explain(start, "pipe", error.errno or 0))
                 close_all(tuple(descriptors[2:]))
                 continue
+            attempt.pipe_fd, attempt.error_pipe_fd = pipes.reader, pipes.error_reader
             if healthy:
                 self.journal.add(lines.intent_line(attempt.id, tag, attempt.began_us), "intent_written")
-            fresh.append((start, descriptors, attempt, output))
+            fresh.append((start, descriptors, attempt, pipes))
         written = healthy and self.journal.flush()
         if healthy and not written:
             self.journal.withdraw()  # nothing but these intents was waiting to be written
@@ -134,29 +133,29 @@ class Attempts:
         self.logger.flush()
         self._spawn(fresh, written)
 
-    def _spawn(self, fresh: list[tuple[Start, list[int], Attempt, int]], written: bool) -> None:
+    def _spawn(self, fresh: list[tuple[Start, list[int], Attempt, spawn.Pipes]], written: bool) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (self.soft_files, self.hard_files))
-        for start, descriptors, attempt, output in fresh:
+        for start, descriptors, attempt, pipes in fresh:
             attempt.tag = self.tags.lower()
             stdin = descriptors[2] if len(descriptors) > 2 else self._stdin
             try:
                 if not written:
                     raise spawn.SpawnError("journal", errno.ENOSPC, "the keeper cannot write its journal")
-                self._spawn_one(start, attempt, stdin, output)
+                self._spawn_one(start, attempt, stdin, pipes)
             except spawn.SpawnError as error:
                 self._fail(attempt, error)
-            os.close(output)
+            pipes.close_writers()
             close_all(tuple(descriptors[2:]))
         resource.setrlimit(resource.RLIMIT_NOFILE, (self.hard_files, self.hard_files))
         os.chdir("/")
 
-    def _spawn_one(self, start: Start, attempt: Attempt, stdin: int, output: int) -> None:
+    def _spawn_one(self, start: Start, attempt: Attempt, stdin: int, pipes: spawn.Pipes) -> None:
         attempt.started_us, attempt.began_us = time.time_ns() // 1000, now_us()
         if start.user or self.mounts.may_hang(start.cwd, start.argv[0]):
-            attempt.pid, attempt.failure_fd = spawn.spawn_full(start, stdin, output, self.soft_files)
+            attempt.pid, attempt.failure_fd = spawn.spawn_full(start, stdin, pipes, self.soft_files)
             self._watch_failure(attempt)
         else:
-            attempt.pid = spawn.spawn_fast(start, stdin, output)
+            attempt.pid = spawn.spawn_fast(start, stdin, pipes)
         crashpoint("spawned")
         self.known[attempt.pid] = attempt
         if start.timeout_us:

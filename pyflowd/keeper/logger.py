@@ -13,8 +13,10 @@ import time
 from _socket import socket
 
 from pyflowd.keeper.channel import Channel
+from pyflowd.keeper.logindex import STDERR, STDOUT
 from pyflowd.keeper.sink import PIPE_BYTES, Sink
 from pyflowd.keeper.wire import (
+    FLAG_APART,
     FLAG_GAP,
     LOG_ADD,
     LOG_DONE,
@@ -40,9 +42,10 @@ class Logger:
         self._control_fd = control.fileno()
         self._epoll = select.epoll()
         self._epoll.register(self._control_fd, select.EPOLLIN)
-        self._sinks: dict[int, Sink] = {}
-        """By the descriptor of the pipe."""
-        self._pipes: dict[str, int] = {}
+        self._pipes: dict[int, tuple[Sink, int]] = {}
+        """By the descriptor of the pipe: where its bytes go, and the stream that they are."""
+        self._sinks: dict[str, Sink] = {}
+        """By the attempt, until its pipes are at their end."""
         self._struggling: set[Sink] = set()
         """Something of theirs could not be written: tried again now and then."""
         self._owing: list[tuple[Sink, int]] = []
@@ -52,12 +55,12 @@ class Logger:
 
     def run(self) -> None:
         """Until there is neither a keeper nor a pipe, or the keeper hands all of it to another logger."""
-        while not self._retiring and (self._channel or self._sinks or self._owing):
+        while not self._retiring and (self._channel or self._pipes or self._owing):
             wait_s = _RETRY_S if self._struggling or self._owing else None
             for descriptor, events in self._epoll.poll(wait_s):
                 if descriptor == self._control_fd and self._channel:
                     self._on_control(self._channel, events)
-                elif descriptor in self._sinks:
+                elif descriptor in self._pipes:
                     self._on_pipe(descriptor, events)
             if wait_s and time.monotonic() >= self._retry_at_s:
                 self._retry()
@@ -108,28 +111,40 @@ class Logger:
     def _on_frame(self, channel: Channel, received: Frame) -> None:
         kind, fields = received
         if kind == LOG_ADD:
+            flags = number(fields[2])
             pipe, log, index = (channel.descriptors.popleft() for _ in range(3))
-            self._add(attempt_id(fields[0]), number(fields[1]), number(fields[2]), pipe, log, index)
+            error_pipe = channel.descriptors.popleft() if flags & FLAG_APART else -1
+            sink = Sink(attempt_id(fields[0]), log, index, number(fields[1]))
+            self._add(sink, pipe, error_pipe, bool(flags & FLAG_GAP))
         elif kind == LOG_NOTE:
             log, index = (channel.descriptors.popleft() for _ in range(2))
             self._note(attempt_id(fields[0]), text(fields[1]), log, index)
         elif kind == LOG_RETIRE:
             self._retiring = True
             self._retry()
-            channel.send(frame(LOG_RETIRED))
+            if not self._struggling and not self._owing:  # else what could not be written dies with us
+                channel.send(frame(LOG_RETIRED))
 
-    def _add(self, attempt: str, max_bytes: int, flags: int, pipe: int, log: int, index: int) -> None:
-        sink = Sink(attempt, log, index, max_bytes)
-        if flags & FLAG_GAP:
+    def _add(self, sink: Sink, pipe: int, error_pipe: int, gap: bool) -> None:
+        if gap:
             sink.restarted(time.time_ns() // 1000)
-        self._sinks[pipe] = sink
-        self._pipes[attempt] = pipe
+            if sink.owes:
+                self._struggling.add(sink)
+        self._sinks[sink.attempt] = sink
+        if error_pipe < 0:
+            self._watch(sink, pipe, 0)
+            return
+        sink.open_pipes = 2
+        self._watch(sink, pipe, STDOUT)
+        self._watch(sink, error_pipe, STDERR)
+
+    def _watch(self, sink: Sink, pipe: int, stream: int) -> None:
+        self._pipes[pipe] = (sink, stream)
         self._epoll.register(pipe, select.EPOLLIN)
 
     def _note(self, attempt: str, line: str, log: int, index: int) -> None:
         """A line for a log, which may have ended: descriptors of its own come with it."""
-        pipe = self._pipes.get(attempt)
-        sink = self._sinks[pipe] if pipe is not None else Sink(attempt, log, index, 0)
+        sink = self._sinks.get(attempt) or Sink(attempt, log, index, 0)
         sink.note(line, time.time_ns() // 1000)
         os.close(log)
         os.close(index)
@@ -137,22 +152,26 @@ class Logger:
     # ---- The pipes ----
 
     def _on_pipe(self, pipe: int, events: int) -> None:
-        sink = self._sinks[pipe]
+        sink, stream = self._pipes[pipe]
         if events & select.EPOLLIN:
             try:
                 payload = os.read(pipe, PIPE_BYTES)
             except BlockingIOError:
                 return
             if payload:
-                sink.write(payload, time.time_ns() // 1000)
+                sink.write(payload, time.time_ns() // 1000, stream)
                 if sink.owes:
                     self._struggling.add(sink)
                 return
-        sink.end(time.time_ns() // 1000)
         # The keeper holds the same pipe: closing ours does not take it out of the epoll.
         self._epoll.unregister(pipe)
         os.close(pipe)
-        del self._sinks[pipe], self._pipes[sink.attempt]
+        del self._pipes[pipe]
+        sink.open_pipes -= 1
+        if sink.open_pipes:
+            return
+        sink.end(time.time_ns() // 1000)
+        del self._sinks[sink.attempt]
         self._struggling.discard(sink)
         self._release(sink, _RETRIES)
 

@@ -14,6 +14,7 @@ from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket, socketpair
 from pyflowd.keeper.attempt import Attempt
 from pyflowd.keeper.channel import Channel, close_all
 from pyflowd.keeper.wire import (
+    FLAG_APART,
     FLAG_GAP,
     LOG_ADD,
     LOG_DONE,
@@ -74,11 +75,14 @@ class LoggerLink:
             self._hand_over(self.channel, attempt)
 
     def _hand_over(self, channel: Channel, attempt: Attempt) -> None:
-        gap = FLAG_GAP if attempt.logged else 0
+        flags = FLAG_GAP if attempt.logged else 0
+        descriptors: tuple[int, ...] = (attempt.pipe_fd, attempt.log_fd, attempt.index_fd)
+        if attempt.error_pipe_fd >= 0:
+            flags |= FLAG_APART
+            descriptors += (attempt.error_pipe_fd,)
         attempt.logged = True
         channel.send(
-            frame(LOG_ADD, attempt.id.encode(), pack_number(attempt.log_max_bytes), pack_number(gap)),
-            (attempt.pipe_fd, attempt.log_fd, attempt.index_fd),
+            frame(LOG_ADD, attempt.id.encode(), pack_number(attempt.log_max_bytes), pack_number(flags)), descriptors
         )
 
     def note(self, attempt: Attempt, line: str) -> None:
@@ -139,6 +143,7 @@ def adopt_channel(link: LoggerLink, pid: int, descriptor: int, received: bytes) 
 
 
 def release(attempt: Attempt) -> None:
-    """Close the keeper's own copies of an attempt's pipe and files."""
-    close_all(tuple(fd for fd in (attempt.pipe_fd, attempt.log_fd, attempt.index_fd) if fd >= 0))
-    attempt.pipe_fd = attempt.log_fd = attempt.index_fd = -1
+    """Close the keeper's own copies of an attempt's pipes and files."""
+    held = (attempt.pipe_fd, attempt.error_pipe_fd, attempt.log_fd, attempt.index_fd)
+    close_all(tuple(fd for fd in held if fd >= 0))
+    attempt.pipe_fd = attempt.error_pipe_fd = attempt.log_fd = attempt.index_fd = -1

@@ -4,13 +4,15 @@ A log file holds the task's output verbatim. Its index is a file of records of 2
 
     u64 offset    a position in the log file
     u64 time_us   wall clock, microseconds since the Unix epoch
-    u32 kind      low 16 bits: one of the kinds below; high 16 bits: the stream, 0 for stdout and stderr together
+    u32 kind      low 16 bits: one of the kinds below; high 16 bits: of DATA the stream, else 0
     u32 value     as the kind says
+
+The stream is 1 for standard output, 2 for standard error, 0 for both of them together.
 
     DATA 1   The bytes from `offset` up to the offset of the next record that is no CUT arrived at `time_us` (reads
              within 1 ms of each other share a record). value: 0.
-    GAP  2   Output is missing at `offset`: at most `value` bytes (0xFFFFFFFF: that or more), because the disk was
-             full or a logger died.
+    GAP  2   Output, of either stream, is missing at `offset`: at most `value` bytes (0xFFFFFFFF: that or more),
+             because the disk was full or a logger died.
     CUT  3   To keep the quota, the middle is left out: there is a hole of `value` blocks of 4,096 bytes from
              `offset` on, which reads as NUL bytes. Later holes begin where the earlier began and are longer: the
              newest CUT says it all.
@@ -29,6 +31,8 @@ DATA, GAP, CUT, END, NOTE = 1, 2, 3, 4, 5
 RECORD_BYTES = 24
 CUT_BLOCK_BYTES = 4096
 VALUE_MAX = 0xFFFF_FFFF
+TOGETHER, STDOUT, STDERR = range(3)
+"""Streams."""
 
 _RECORD = struct.Struct("<QQII")
 

@@ -29,7 +29,36 @@ class SpawnError(Exception):
         self.message = message
 
 
-def spawn_fast(start: Start, stdin: int, output: int) -> int:
+class Pipes:
+    """The pipes of an attempt. Standard output and error share one unless they are kept apart."""
+
+    __slots__ = ("error", "error_reader", "output", "reader")
+
+    def __init__(self, apart: bool) -> None:
+        """Raises OSError, with none of them open."""
+        self.reader, self.output = _pipe()
+        self.error_reader, self.error = -1, self.output
+        if apart:
+            try:
+                self.error_reader, self.error = _pipe()
+            except OSError:
+                os.close(self.reader)
+                os.close(self.output)
+                raise
+
+    def close_writers(self) -> None:
+        os.close(self.output)
+        if self.error != self.output:
+            os.close(self.error)
+
+
+def _pipe() -> tuple[int, int]:
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(reader, False)
+    return reader, writer
+
+
+def spawn_fast(start: Start, stdin: int, pipes: Pipes) -> int:
     """Start the process in a session of its own; its pid. Leaves the keeper in the task's folder. Or SpawnError."""
     try:
         os.chdir(start.cwd)
@@ -45,8 +74,8 @@ def spawn_fast(start: Start, stdin: int, output: int) -> int:
             variables,
             file_actions=(
                 (os.POSIX_SPAWN_DUP2, stdin, 0),
-                (os.POSIX_SPAWN_DUP2, output, 1),
-                (os.POSIX_SPAWN_DUP2, output, 2),
+                (os.POSIX_SPAWN_DUP2, pipes.output, 1),
+                (os.POSIX_SPAWN_DUP2, pipes.error, 2),
             ),
             setsid=True,
             setsigmask=(),
@@ -58,7 +87,7 @@ def spawn_fast(start: Start, stdin: int, output: int) -> int:
         raise explain(start, "exec", errno.EINVAL) from error
 
 
-def spawn_full(start: Start, stdin: int, output: int, soft_files: int) -> tuple[int, int]:
+def spawn_full(start: Start, stdin: int, pipes: Pipes, soft_files: int) -> tuple[int, int]:
     """Fork, and start the process in the child: its pid, and the pipe that tells of a failure or closes at exec."""
     failure, report = os.pipe()
     os.set_blocking(failure, False)
@@ -66,7 +95,7 @@ def spawn_full(start: Start, stdin: int, output: int, soft_files: int) -> tuple[
     try:
         pid = os.fork()
         if pid == 0:
-            _become_task(start, stdin, output, report, soft_files)
+            _become_task(start, stdin, pipes, report, soft_files)
     except OSError as error:
         os.close(failure)
         raise explain(start, "fork", error.errno or 0) from error
@@ -76,7 +105,7 @@ def spawn_full(start: Start, stdin: int, output: int, soft_files: int) -> tuple[
     return pid, failure
 
 
-def _become_task(start: Start, stdin: int, output: int, report: int, soft_files: int) -> None:
+def _become_task(start: Start, stdin: int, pipes: Pipes, report: int, soft_files: int) -> None:
     """In the child: never returns. Each step is named before it is tried."""
     step = "setup"
     try:
@@ -88,8 +117,8 @@ def _become_task(start: Start, stdin: int, output: int, report: int, soft_files:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft_files, hard))
         if start.user:
             step = "user"
-            _become_user(start.user, output)
-        for source, target in ((stdin, 0), (output, 1), (output, 2)):
+            _become_user(start.user, pipes)
+        for source, target in ((stdin, 0), (pipes.output, 1), (pipes.error, 2)):
             os.dup2(source, target)
         step = "cwd"
         os.chdir(start.cwd)
@@ -107,7 +136,7 @@ def _become_task(start: Start, stdin: int, output: int, report: int, soft_files:
         os._exit(127)
 
 
-def _become_user(name: str, output: int) -> None:
+def _become_user(name: str, pipes: Pipes) -> None:
     """Take on all rights of a user, for good. The look-up may wait for a directory service: hence in the child."""
     import pwd
 
@@ -119,7 +148,8 @@ def _become_user(name: str, output: int) -> None:
         if entry.pw_uid != os.geteuid():
             raise PermissionError(errno.EPERM, "only root may become another user")
         return
-    os.fchown(output, entry.pw_uid, entry.pw_gid)  # else `echo x > /dev/stderr` in the task is denied
+    for pipe in {pipes.output, pipes.error}:
+        os.fchown(pipe, entry.pw_uid, entry.pw_gid)  # else `echo x > /dev/stderr` in the task is denied
     os.initgroups(name, entry.pw_gid)
     os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
     os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)

@@ -17,16 +17,18 @@ from pyflowd.keeper.channel import Channel
 from pyflowd.keeper.loggerlink import ENTRY
 from pyflowd.keeper.wire import WireError, frame, take_frames, text
 
-STATE_VERSION = 1
-"""Of what is written here; raised when an older version could not go on with it."""
+STATE_VERSION = 2
+"""Of what is written here; raised when an older version could not go on with it. 2 added `error_pipe_fd`."""
 _HEAD, _ATTEMPT = 1, 2
 _NUMBERS = (
     "tag", "phase", "pid", "began_us", "started_us", "due_us", "kill_grace_us", "orphan_grace_us", "leftover_allow",
     "log_max_bytes", "pipe_fd", "log_fd", "index_fd", "failure_fd", "log_open", "logged", "status", "ended_us",
-    "killed", "unkillable", "acknowledged",
+    "killed", "unkillable", "acknowledged", "error_pipe_fd",
 )  # fmt: skip
+_FIRST_NUMBERS = _NUMBERS.index("acknowledged") + 1
+"""So many of them a state of version 1 holds."""
 _BOOLEANS = ("leftover_allow", "log_open", "logged", "acknowledged")
-_DESCRIPTORS = ("pipe_fd", "log_fd", "index_fd", "failure_fd")
+_DESCRIPTORS = ("pipe_fd", "error_pipe_fd", "log_fd", "index_fd", "failure_fd")
 
 
 class State:
@@ -126,7 +128,10 @@ def unpack(packed: bytes) -> State:
 
 def _unpack_attempt(fields: list[bytes]) -> tuple[Attempt, bool]:
     attempt = Attempt(text(fields[0]))
-    for name, value in zip(_NUMBERS, _parse(fields[1]), strict=True):
+    numbers = _parse(fields[1])
+    if not _FIRST_NUMBERS <= len(numbers) <= len(_NUMBERS):
+        raise WireError(f"the state of an attempt has {len(numbers)} numbers")
+    for name, value in zip(_NUMBERS, numbers, strict=False):  # what an older version did not know keeps its default
         setattr(attempt, name, bool(value) if name in _BOOLEANS else value)
     user_us, system_us, rss_bytes = _parse(fields[2])
     attempt.cpu = (user_us, system_us, rss_bytes)

@@ -25,6 +25,8 @@ LOG_DONE, LOG_RETIRED = 192, 193
 
 FLAG_STDIN = 1
 """Of START: a third descriptor is the task's standard input."""
+FLAG_APART = 2
+"""Of START: standard output and error are kept apart. Of LOG_ADD: a fourth descriptor is the pipe of standard error."""
 FLAG_GAP = 1
 """Of LOG_ADD: an earlier logger died with this log; say that output may be missing."""
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from pyflowd.engine import Run, TaskRun
 from pyflowd.events import AttemptRunning, HostEvent, RunCreated, RunEnded, StoredEvent, TaskSettled
-from pyflowd.model import TASK_TERMINAL, Exit, Fate
+from pyflowd.model import TASK_TERMINAL, CallEnd, Exit, Fate
+from pyflowd.state import Run, TaskRun
 
 _encode = msgspec.msgpack.Encoder().encode
 Value = str | bytes | int | float | None
@@ -29,6 +29,10 @@ class RunMeta(msgspec.Struct, frozen=True, kw_only=True):
     rerun_of: int | None = None
     scheduled_us: int | None = None
     created_us: int = 0
+    parent: int | None = None
+    """The run whose task called this one, with that task's name."""
+    parent_task: str = ""
+    depth: int = 0
 
 
 class Batch:
@@ -55,35 +59,54 @@ class Batch:
     def run_created(self, meta: RunMeta, created: RunCreated, state: str, tasks_total: int) -> None:
         self.add(
             "run_create", meta.run, meta.workflow, meta.digest, state, meta.trigger, _encode(meta.params),
-            meta.requested_by, meta.key, meta.rerun_of, meta.scheduled_us, meta.created_us, tasks_total,
+            meta.requested_by, meta.key, meta.rerun_of, meta.scheduled_us, meta.created_us, tasks_total, meta.parent,
+            meta.parent_task or None, meta.depth,
         )  # fmt: skip
         self.event(meta.run, created)
 
     def run_state(self, run: Run) -> None:
-        self.add("run_state", run.state, run.reason, run.error, run.started_us, run.ended_us, run.run_id)
+        outputs = _encode(run.outputs) if run.outputs else None
+        self.add(
+            "run_state", run.state, run.reason, run.error, run.started_us, run.ended_us, run.section, outputs,
+            run.run_id,
+        )  # fmt: skip
         if run.ended_us is not None:
             self.event(run.run_id, RunEnded(run.ended_us, run.state, run.reason, run.error))
 
     def task_changed(self, run: Run, task: TaskRun, at_us: int) -> None:
         """The row of a task that moved; when it settled without an attempt ending, that is a fact of its own."""
-        attempt = task.attempt
+        attempt, item = task.attempt, task.item
+        place = (
+            task.section, task.owner.index if task.owner else None, item.key if item else None,
+            item.position if item else None,
+        )  # fmt: skip
+        given = (_encode(task.outputs) if task.outputs else None, _encode(task.facts) if task.facts else None)
         if attempt is not None and attempt.outcome is not None and attempt.number == task.attempts:
             outcome, end = attempt.outcome, attempt.end
             usage = end.usage if isinstance(end, Exit) else None
-            ended_us = end.ended_us if isinstance(end, Exit) else at_us
+            ended_us = end.ended_us if isinstance(end, (Exit, CallEnd)) else at_us
             self.add(
                 "task_attempt_ended", run.run_id, task.index, task.name, task.state, task.reason, task.error,
                 task.attempts, task.retry_us, outcome.exit_code, outcome.signal, attempt.started_us, ended_us,
-                usage.cpu_us if usage else None, (usage.max_rss_bytes or None) if usage else None,
+                usage.cpu_us if usage else None, (usage.max_rss_bytes or None) if usage else None, *place, *given,
             )  # fmt: skip
+            self._artifacts(run, task)
             return
         started_us = attempt.started_us if attempt else None
         self.add(
             "task", run.run_id, task.index, task.name, task.state, task.reason, task.error, task.attempts,
-            task.retry_us, started_us,
+            task.retry_us, started_us, *place, *given,
         )  # fmt: skip
+        self._artifacts(run, task)
         if task.state in TASK_TERMINAL:
             self.event(run.run_id, TaskSettled(task.name, at_us, task.state, task.reason))
+
+    def _artifacts(self, run: Run, task: TaskRun) -> None:
+        for name, file in task.artifacts.items():
+            self.add(
+                "artifact", run.run_id, task.index, name, task.attempts, file.size_bytes, file.sha256,
+                file.run or run.run_id, file.folder or task.log_name,
+            )  # fmt: skip
 
     def attempt_started(self, run: Run, task: TaskRun, epoch: str, at_us: int) -> None:
         self.add("attempt_start", run.run_id, task.index, task.attempts, "starting", epoch, at_us)
@@ -99,7 +122,8 @@ class Batch:
         usage = end.usage if isinstance(end, Exit) else None
         self.add(
             "attempt_end", outcome.state, outcome.reason, outcome.error, outcome.exit_code, outcome.signal,
-            end.started_us if isinstance(end, Exit) else None, end.ended_us if isinstance(end, Exit) else at_us,
+            end.started_us if isinstance(end, (Exit, CallEnd)) else None,
+            end.ended_us if isinstance(end, (Exit, CallEnd)) else at_us,
             usage.cpu_us if usage else None, (usage.max_rss_bytes or None) if usage else None,
             end.leftovers if isinstance(end, Exit) else 0, run.run_id, task.index, attempt.number,
         )  # fmt: skip

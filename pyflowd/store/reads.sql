@@ -24,7 +24,8 @@ FROM workflow w LEFT JOIN definition d USING (digest) ORDER BY w.workflow
 SELECT workflow, trigger, cursor_us FROM trigger
 
 -- name: live_runs
-SELECT run, workflow, digest, trigger, params, requested_by, rerun_of, scheduled_us, created_us
+SELECT run, workflow, digest, trigger, params, requested_by, rerun_of, scheduled_us, created_us, parent, parent_task,
+       depth
 FROM run WHERE ended_us IS NULL ORDER BY run
 
 -- name: events_of_run
@@ -32,8 +33,30 @@ SELECT body FROM event WHERE run = ? ORDER BY event
 
 -- name: run
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
-       requested_by, rerun_of, digest, tasks_total
+       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, outputs
 FROM run WHERE run = ?
+
+-- name: called_runs
+SELECT run, parent_task FROM run WHERE parent = ? ORDER BY run
+
+-- name: run_end
+SELECT workflow, state, error, outputs FROM run WHERE run = ? AND ended_us IS NOT NULL
+
+-- name: artifacts
+SELECT a.n, t.task, a.name, a.attempt, a.size, a.sha256, t.position
+FROM artifact a JOIN task t ON t.run = a.run AND t.n = a.n
+WHERE a.run = ? AND (a.n, a.name) > (?, ?) ORDER BY a.n, a.name LIMIT ?
+
+-- name: artifact
+SELECT a.origin, a.size, a.sha256, a.folder
+FROM artifact a JOIN task t ON t.run = a.run AND t.n = a.n
+WHERE a.run = ? AND t.task = ? AND a.name = ?
+
+-- name: artifact_names
+SELECT a.name FROM artifact a JOIN task t ON t.run = a.run AND t.n = a.n WHERE a.run = ? AND t.task = ? ORDER BY a.name
+
+-- name: artifacts_between
+SELECT n, name, size, sha256 FROM artifact WHERE run = ? AND n >= ? AND n < ? ORDER BY n, name
 
 -- name: run_of_key
 SELECT run, params FROM run WHERE workflow = ? AND key = ?
@@ -44,38 +67,72 @@ SELECT max(run) FROM run WHERE workflow = ?
 -- name: newest_runs
 -- The newest run of each workflow, by a seek of the index for each.
 SELECT r.run, r.workflow, r.state, r.reason, r.error, r.trigger, r.params, r.created_us, r.started_us, r.ended_us,
-       r.scheduled_us, r.requested_by, r.rerun_of, r.digest, r.tasks_total
+       r.scheduled_us, r.requested_by, r.rerun_of, r.digest, r.tasks_total, r.parent, r.parent_task, r.section,
+       NULL
 FROM workflow w JOIN run r ON r.run = (SELECT max(run) FROM run WHERE workflow = w.workflow)
 
 -- name: runs
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
-       requested_by, rerun_of, digest, tasks_total
+       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL
 FROM run WHERE run < ? AND created_us >= ? ORDER BY run DESC LIMIT ?
 
 -- name: runs_of_workflow
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
-       requested_by, rerun_of, digest, tasks_total
+       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL
 FROM run WHERE workflow = ? AND run < ? AND created_us >= ? ORDER BY run DESC LIMIT ?
 
 -- name: runs_by_state
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
-       requested_by, rerun_of, digest, tasks_total
+       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL
 FROM run WHERE state = ? AND run < ? AND created_us >= ? ORDER BY run DESC LIMIT ?
 
 -- name: runs_of_workflow_by_state
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
-       requested_by, rerun_of, digest, tasks_total
+       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL
 FROM run WHERE workflow = ? AND state = ? AND run < ? AND created_us >= ? ORDER BY run DESC LIMIT ?
 
 -- name: tasks
-SELECT n, task, state, reason, error, attempts, retry_us, exit_code, signal, started_us, ended_us, cpu_us, max_rss
+SELECT n, task, state, reason, error, attempts, retry_us, exit_code, signal, started_us, ended_us, cpu_us, max_rss,
+       owner, item_key, position, outputs, facts
 FROM task WHERE run = ? AND n >= ? ORDER BY n LIMIT ?
 
+-- name: tasks_between
+SELECT n, task, state, reason, error, attempts, retry_us, exit_code, signal, started_us, ended_us, cpu_us, max_rss,
+       owner, item_key, position, outputs, facts
+FROM task WHERE run = ? AND n >= ? AND n < ? ORDER BY n
+
+-- name: tasks_in_state
+SELECT n, task, state, reason, error, attempts, retry_us, exit_code, signal, started_us, ended_us, cpu_us, max_rss,
+       owner, item_key, position, outputs, facts
+FROM task WHERE run = ? AND n >= ? AND n < ? AND state = ? ORDER BY n LIMIT ?
+
+-- name: undoings
+SELECT n, task, state, reason, error, attempts, retry_us, exit_code, signal, started_us, ended_us, cpu_us, max_rss,
+       owner, item_key, position, outputs, facts
+FROM task WHERE run = ? AND n >= ? AND section = 'undo' ORDER BY n
+
+-- name: task_of_n
+SELECT task FROM task WHERE run = ? AND n = ?
+
+-- name: item_counts
+-- Of each fan-out that has been expanded: its items by state, and the first of them; they stand one after the other.
+SELECT owner, state, count(*), min(n), min(started_us), max(ended_us), sum(cpu_us) FROM task
+WHERE run = ? AND position IS NOT NULL AND section <> 'undo' GROUP BY owner, state
+
+-- name: attempts_by_begin
+SELECT t.task, t.position, t.state, t.attempts, a.attempt, a.ended_us IS NULL
+FROM attempt a JOIN task t ON t.run = a.run AND t.n = a.n
+WHERE a.run = ? ORDER BY a.started_us, a.n, a.attempt
+
+-- name: places
+SELECT task, position FROM task WHERE run = ? AND position IS NOT NULL
+
 -- name: task_states
-SELECT task, state FROM task WHERE run = ? ORDER BY n
+SELECT task, state, section, owner, item_key, outputs, n FROM task WHERE run = ? ORDER BY n
 
 -- name: task_counts
-SELECT state, count(*) FROM task WHERE run = ? GROUP BY state
+-- Of the tasks proper: they are the first so many.
+SELECT state, count(*) FROM task WHERE run = ? AND n < ? GROUP BY state
 
 -- name: open_attempts
 SELECT t.task, a.attempt, a.epoch FROM attempt a JOIN task t ON t.run = a.run AND t.n = a.n
@@ -126,3 +183,25 @@ SELECT workflow FROM run UNION SELECT workflow FROM workflow
 
 -- name: runs_for_check
 SELECT run, digest, state, reason, tasks_total FROM run ORDER BY run
+
+-- name: last_notification
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'notification'), 0)
+
+-- name: notifications_waiting
+SELECT notification, channel, next_us FROM notification WHERE state = 'waiting' ORDER BY notification
+
+-- name: notification_waiting
+SELECT body, tries FROM notification WHERE notification = ? AND state = 'waiting'
+
+-- name: notifications_lost
+SELECT channel, count(*) FROM notification
+WHERE state IN ('given_up', 'dropped') AND ended_us >= ? GROUP BY channel
+
+-- name: notification
+SELECT notification, channel, state, body, created_us, tries, next_us, ended_us, error FROM notification
+WHERE notification = ?
+
+-- name: notifications
+-- The newest so many.
+SELECT notification, channel, state, body, created_us, tries, next_us, ended_us, error FROM notification
+ORDER BY notification DESC LIMIT ?

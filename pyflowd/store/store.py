@@ -13,7 +13,7 @@ import ctypes
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import apsw
@@ -113,7 +113,7 @@ class Store:
 
     # ---- Reading
 
-    def rows(self, name: str, *bindings: object) -> Iterator[Row]:
+    def rows(self, name: str, *bindings: object) -> Generator[Row, None, None]:
         """Rows of a statement of `reads.sql`."""
         with _fatal(self.path):
             yield from self._reader.execute(self._reads[name], bindings)

@@ -6,24 +6,26 @@ INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET valu
 
 -- name: run_create
 INSERT INTO run (run, workflow, digest, state, trigger, params, requested_by, key, rerun_of, scheduled_us, created_us,
-                 tasks_total)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 tasks_total, parent, parent_task, depth)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: run_state
-UPDATE run SET state = ?, reason = ?, error = ?, started_us = ?, ended_us = ? WHERE run = ? AND ended_us IS NULL
+UPDATE run SET state = ?, reason = ?, error = ?, started_us = ?, ended_us = ?, section = ?, outputs = ?
+WHERE run = ? AND ended_us IS NULL
 
 -- name: task
-INSERT INTO task (run, n, task, state, reason, error, attempts, retry_us, started_us)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+INSERT INTO task (run, n, task, state, reason, error, attempts, retry_us, started_us, section, owner, item_key,
+                  position, outputs, facts)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
 ON CONFLICT (run, n) DO UPDATE SET state = ?4, reason = ?5, error = ?6, attempts = ?7, retry_us = ?8,
-    started_us = coalesce(?9, started_us)
+    started_us = coalesce(?9, started_us), outputs = ?14, facts = ?15
 
 -- name: task_attempt_ended
 INSERT INTO task (run, n, task, state, reason, error, attempts, retry_us, exit_code, signal, started_us, ended_us,
-                  cpu_us, max_rss)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+                  cpu_us, max_rss, section, owner, item_key, position, outputs, facts)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
 ON CONFLICT (run, n) DO UPDATE SET state = ?4, reason = ?5, error = ?6, attempts = ?7, retry_us = ?8, exit_code = ?9,
-    signal = ?10, started_us = ?11, ended_us = ?12, cpu_us = ?13, max_rss = ?14
+    signal = ?10, started_us = ?11, ended_us = ?12, cpu_us = ?13, max_rss = ?14, outputs = ?19, facts = ?20
 
 -- name: attempt_start
 INSERT INTO attempt (run, n, attempt, state, epoch, started_us) VALUES (?, ?, ?, ?, ?, ?)
@@ -73,6 +75,13 @@ DELETE FROM trigger WHERE workflow = ? AND trigger = ?
 -- name: slot
 INSERT INTO slot (workflow, trigger, scheduled_us, fate, reason, run) VALUES (?, ?, ?, ?, ?, ?)
 
+-- name: artifact
+INSERT INTO artifact (run, n, name, attempt, size, sha256, origin, folder) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT (run, n, name) DO UPDATE SET attempt = ?4, size = ?5, sha256 = ?6, origin = ?7, folder = ?8
+
+-- name: prune_artifacts
+DELETE FROM artifact WHERE run = ?
+
 -- name: prune_samples
 DELETE FROM sample WHERE run = ?
 
@@ -98,3 +107,17 @@ DELETE FROM event WHERE run IS NULL AND at_us < ?
 DELETE FROM definition WHERE digest NOT IN (SELECT digest FROM run)
     AND digest NOT IN (SELECT digest FROM workflow WHERE digest IS NOT NULL)
     AND digest NOT IN (SELECT digest FROM file WHERE digest IS NOT NULL)
+
+-- name: notification
+INSERT INTO notification (notification, channel, state, body, created_us, next_us, ended_us, error)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: notification_again
+UPDATE notification SET tries = ?, next_us = ?, error = ?, body = ? WHERE notification = ? AND state = 'waiting'
+
+-- name: notification_end
+UPDATE notification SET state = ?, tries = ?, next_us = NULL, ended_us = ?, error = ?
+WHERE notification = ? AND state = 'waiting'
+
+-- name: prune_notifications
+DELETE FROM notification WHERE ended_us < ?

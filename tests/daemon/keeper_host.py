@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pyflowd.captured import Captured, read_stream
 from pyflowd.keeper import logindex
 from pyflowd.keeperlink import Ended, Event, Gone, KeeperLink, Listing, Refusal, Running, StartRequest
 from pyflowd.model import End, Exit, Leftover
@@ -159,6 +160,7 @@ class KeeperHost:
         log_max_bytes: int | None = None,
         umask: int = 0o022,
         stdin: str | None = None,
+        apart: bool = False,
         flush: bool = True,
     ) -> None:
         request = StartRequest(
@@ -173,6 +175,7 @@ class KeeperHost:
             leftover=leftover,
             orphan_grace_s=orphan_grace_s,
             log_max_bytes=log_max_bytes,
+            apart=apart,
         )
         stdin_fd = None
         if stdin is not None:
@@ -231,6 +234,15 @@ class KeeperHost:
 
     def records(self, attempt: str) -> list[logindex.Record]:
         return logindex.parse(self.index_path(attempt).read_bytes())
+
+    def said(self, attempt: str, stream: int, max_bytes: int = 1 << 20) -> Captured:
+        """What the attempt said on one stream, so far as it is known now."""
+        with self.log_path(attempt).open("rb") as log, self.index_path(attempt).open("rb") as index:
+            return read_stream(log.fileno(), index.fileno(), stream, max_bytes)
+
+    def wait_said(self, attempt: str, stream: int, max_bytes: int = 1 << 20) -> Captured:
+        wait_until(lambda: self.said(attempt, stream).finished, f"all that {attempt} said")
+        return self.said(attempt, stream, max_bytes)
 
     def wait_log(self, attempt: str) -> bytes:
         """The log, once its index says that it is complete."""

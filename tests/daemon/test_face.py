@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 
@@ -247,6 +248,7 @@ def test_an_event_does_not_say_its_state_twice(daemon: Instance) -> None:
 def test_who_may_not_is_told_which_group_to_ask_for(request_: Request, remedy: str) -> None:
     unused = cast("Any", SimpleNamespace(clock=None))
     groups = {Level.READ: "lookers", Level.OPERATE: "doers"}
-    handlers = Handlers(RunHandlers(unused, unused, unused, unused, unused, unused, unused), groups)
+    of_runs = RunHandlers(unused, unused, unused, unused, unused, unused)
+    handlers = Handlers(of_runs, groups, cast("Any", Mock()), cast("Any", Mock()), cast("Any", Mock()))
     with pytest.raises(Forbidden, match=f"may not do this; {remedy}"):
         handlers.handle(request_, Peer(uid=65534, gid=65534, pid=1))

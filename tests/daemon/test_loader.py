@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import select
@@ -14,8 +15,9 @@ import msgspec
 import pytest
 
 from pyflowd.clock import SystemClock
+from pyflowd.definition_text import unpack
 from pyflowd.loader import FILE_LIMIT_US, IDLE_US, Loader
-from pyflowd.loader_frames import Loaded, Rejected, Result, Unsettled, Vanished, signature_of
+from pyflowd.loader_frames import Folders, Loaded, Rejected, Result, Traced, Vanished, signature_of
 from pyflowd.model import Workflow
 from tests.corpus import CORPUS, needs_corpus
 
@@ -43,7 +45,7 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def loader(tmp_path: Path, clock: HandClock) -> Iterator[Loader]:
-    loader = Loader(str(tmp_path), clock)
+    loader = Loader(Folders(str(tmp_path)), clock)
     yield loader
     loader.stop()
 
@@ -83,7 +85,7 @@ def test_a_file_is_loaded_with_its_text_digest_and_compiled_form(loader: Loader,
     assert loaded.name == "hello"
     assert loaded.text == GOOD.encode()
     assert len(loaded.digest) == 64
-    assert loaded.signature is not None
+    assert loaded.seen is not None
     assert msgspec.msgpack.decode(loaded.compiled, type=Workflow).tasks[0].name == "hello"
 
 
@@ -99,29 +101,29 @@ def test_a_bad_file_is_refused_with_its_place(loader: Loader, tmp_path: Path) ->
     (rejected,) = load(loader, "bad.yaml")
     assert isinstance(rejected, Rejected)
     assert str(rejected.problems[0]).startswith("bad.yaml:2:")
-    assert rejected.signature is not None
+    assert rejected.seen is not None
+    assert rejected.seen.parts.keys() == {"bad.yaml"}
 
 
 def test_a_missing_file_has_vanished(loader: Loader) -> None:
     assert load(loader, "gone.yaml") == [Vanished(file="gone.yaml")]
 
 
-def test_a_file_that_changed_since_the_scan_is_not_read(loader: Loader, tmp_path: Path) -> None:
+def test_a_file_is_told_with_what_it_was_like_when_it_was_read(loader: Loader, tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(GOOD)
-    seen = signature_of(os.stat(path))
-    loader.submit({"a.yaml": seen})
-    assert isinstance(results(loader, 1)[0], Loaded)
-    path.write_text("half")
-    loader.submit({"a.yaml": seen})
-    assert results(loader, 1) == [Unsettled(file="a.yaml")]
+    os.utime(path, (1, 1))
+    (loaded,) = load(loader, "a.yaml")
+    assert isinstance(loaded, Loaded)
+    assert loaded.seen is not None
+    assert loaded.seen.parts["a.yaml"].mtime_ns == signature_of(os.stat(path)).mtime_ns
 
 
 def test_a_text_that_a_client_sent_is_checked_under_its_label(loader: Loader) -> None:
     loader.submit_text("t1", "./my.yaml", GOOD.encode(), stem="my", is_json=False)
     (loaded,) = results(loader, 1)
     assert isinstance(loaded, Loaded)
-    assert (loaded.token, loaded.file, loaded.name, loaded.signature) == ("t1", "./my.yaml", "my", None)
+    assert (loaded.token, loaded.file, loaded.name, loaded.seen) == ("t1", "./my.yaml", "my", None)
 
 
 def test_a_text_larger_than_the_socket_takes_at_once_arrives_whole(loader: Loader) -> None:
@@ -258,6 +260,123 @@ def test_a_file_that_changes_while_it_is_read_is_never_loaded_half(loader: Loade
         path.write_bytes(text)
     for result in results(loader, len(texts)):
         assert not isinstance(result, Loaded) or result.text in texts
+
+
+# ---- Parts ----------------------------------------------------------------------------------------------------------
+
+TEMPLATE = "params: {x: {type: string, required: true}}\ntasks: {hello: {run: echo hello}}\n"
+
+
+@pytest.fixture
+def layered(tmp_path: Path, clock: HandClock) -> Iterator[Loader]:
+    """With all four folders."""
+    for folder in ("workflows", "templates", "vendor/workflows", "vendor/templates"):
+        (tmp_path / folder).mkdir(parents=True)
+    loader = Loader(Folders(f"{tmp_path}/workflows", f"{tmp_path}/vendor/workflows"), clock)
+    yield loader
+    loader.stop()
+
+
+def put(tmp_path: Path, **texts: str) -> None:
+    for name, text in texts.items():
+        path = tmp_path / name.replace("__", "/").replace("_d/", ".d/").replace("_yaml", ".yaml")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+
+def test_a_definition_is_loaded_with_all_its_parts(layered: Loader, tmp_path: Path) -> None:
+    put(tmp_path, workflows__a_yaml="template: t\nwith: {x: y}\n", templates__t_yaml=TEMPLATE)
+    put(tmp_path, workflows__a_yaml_d__1_yaml="description: mine\n")
+    (loaded,) = load(layered, "a.yaml")
+    assert isinstance(loaded, Loaded)
+    assert [part.label for part in unpack(loaded.text)] == ["templates/t.yaml", "a.yaml", "a.yaml.d/1.yaml"]
+    assert loaded.digest == hashlib.sha256(loaded.text).hexdigest()
+    assert loaded.seen is not None
+    assert set(loaded.seen.parts) == {"a.yaml", "a.yaml.d/1.yaml", "templates/t.yaml"}
+    assert loaded.seen.template == "t"
+
+
+def test_other_parts_make_another_digest(layered: Loader, tmp_path: Path) -> None:
+    put(tmp_path, workflows__a_yaml=GOOD)
+    digests = set()
+    for text in ("", "description: x\n", "description: y\n"):
+        if text:
+            put(tmp_path, workflows__a_yaml_d__1_yaml=text)
+        (loaded,) = load(layered, "a.yaml")
+        assert isinstance(loaded, Loaded)
+        digests.add(loaded.digest)
+    assert len(digests) == 3
+
+
+def test_what_is_said_to_be_alone_is_read_alone(layered: Loader, tmp_path: Path) -> None:
+    put(tmp_path, workflows__a_yaml=GOOD, workflows__a_yaml_d__1_yaml="description: mine\n")
+    layered.submit(["a.yaml"], {"a.yaml"})
+    (loaded,) = results(layered, 1)
+    assert isinstance(loaded, Loaded)
+    assert (loaded.text, loaded.seen is not None and set(loaded.seen.parts)) == (GOOD.encode(), {"a.yaml"})
+
+
+def test_a_missing_template_is_remembered_by_its_name(layered: Loader, tmp_path: Path) -> None:
+    put(tmp_path, workflows__a_yaml="template: sya\n", templates__say_yaml=TEMPLATE)
+    (rejected,) = load(layered, "a.yaml")
+    assert isinstance(rejected, Rejected)
+    assert 'did you mean "say"' in only_message(rejected)
+    assert rejected.seen is not None
+    assert (rejected.seen.template, set(rejected.seen.parts)) == ("sya", {"a.yaml"})
+
+
+def test_a_template_that_leads_out_of_its_folder_is_not_read(layered: Loader, tmp_path: Path) -> None:
+    put(tmp_path, workflows__a_yaml="template: t\n", workflows__b_yaml=TEMPLATE)
+    os.symlink("../workflows/b.yaml", tmp_path / "templates" / "t.yaml")
+    (rejected,) = load(layered, "a.yaml")
+    assert "templates/t.yaml: it is a link that leads out" in only_message(rejected)
+
+
+def test_a_drop_in_that_cannot_be_read_refuses_the_whole(layered: Loader, tmp_path: Path) -> None:
+    put(tmp_path, workflows__a_yaml=GOOD)
+    (tmp_path / "workflows" / "a.yaml.d").mkdir()
+    os.symlink("/etc/hostname", tmp_path / "workflows" / "a.yaml.d" / "1.yaml")
+    (rejected,) = load(layered, "a.yaml")
+    assert "a.yaml.d/1.yaml: it is a link that leads out" in only_message(rejected)
+
+
+def test_a_drop_in_folder_that_leads_elsewhere_is_not_entered(layered: Loader, tmp_path: Path) -> None:
+    put(tmp_path, workflows__a_yaml=GOOD, templates__1_yaml="description: no\n")
+    os.symlink("../templates", tmp_path / "workflows" / "a.yaml.d")
+    (rejected,) = load(layered, "a.yaml")
+    assert "a.yaml.d: it is a link that leads out" in only_message(rejected)
+
+
+def test_a_drop_in_folder_that_is_a_link_within_the_folder_is_entered(layered: Loader, tmp_path: Path) -> None:
+    put(tmp_path, workflows__a_yaml=GOOD)
+    (tmp_path / "workflows" / "..data" / "over").mkdir(parents=True)
+    (tmp_path / "workflows" / "..data" / "over" / "1.yaml").write_text("owner: ann\n")
+    os.symlink("..data/over", tmp_path / "workflows" / "a.yaml.d")
+    (loaded,) = load(layered, "a.yaml")
+    assert isinstance(loaded, Loaded), loaded
+    assert b"owner: ann" in loaded.text
+
+
+def test_all_parts_together_are_bounded(layered: Loader, tmp_path: Path) -> None:
+    put(tmp_path, workflows__a_yaml=GOOD)
+    for n in range(3):
+        put(tmp_path, **{f"workflows__a_yaml_d__{n}_yaml": f"# {'x' * 3_000_000}\nowner: x\n"})
+    (rejected,) = load(layered, "a.yaml")
+    assert "with what it belongs to" in only_message(rejected)
+
+
+def test_the_origin_of_every_value_is_told_from_the_stored_text(layered: Loader, tmp_path: Path) -> None:
+    put(tmp_path, workflows__a_yaml="template: t\nwith: {x: y}\n", templates__t_yaml=TEMPLATE)
+    (loaded,) = load(layered, "a.yaml")
+    assert isinstance(loaded, Loaded)
+    (tmp_path / "templates" / "t.yaml").unlink()
+    layered.submit_trace("t1", "a.yaml", loaded.text, stem="a", is_json=False)
+    (traced,) = results(layered, 1)
+    assert isinstance(traced, Traced)
+    assert [(leaf.path, leaf.file, leaf.line) for leaf in traced.leaves] == [
+        (("tasks", "hello", "run"), "templates/t.yaml", 2),
+        (("env", "TEMPLATE_X"), "a.yaml", 2),
+    ]
 
 
 @needs_corpus

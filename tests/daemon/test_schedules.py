@@ -45,7 +45,7 @@ class Host:
     def start(self) -> None:
         self.timers = Timers()
         self.store = Store(str(self.folder))
-        self.runs = Runs(self.store, self.clock, self.timers, 100)
+        self.runs = Runs(self.store, self.clock, self.timers, 100, zone("UTC"))
         self.workflows = Workflows(self.store, self.runs, "host", zone("UTC"))
         self.workflows.restore(self.clock.wall_us())
         self.runs.rebuild(self.workflows.compiled)

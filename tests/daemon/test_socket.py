@@ -394,7 +394,7 @@ def test_no_connection_leaves_a_descriptor_behind(server: Server) -> None:
 def test_the_levels_of_all_requests_are_as_agreed() -> None:
     assert {kind.__name__: level.name for kind, level in LEVELS.items() if level is not Level.READ} == {
         "StartRun": "OPERATE", "CancelRun": "OPERATE", "RerunRun": "OPERATE", "PauseWorkflow": "OPERATE",
-        "Reload": "ADMIN",
+        "SendNotification": "OPERATE", "AnswerApproval": "OPERATE", "Reload": "ADMIN",
     }  # fmt: skip
 
 

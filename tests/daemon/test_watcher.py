@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from pyflowd.clock import SystemClock
+from pyflowd.loader_frames import Folders
 from pyflowd.settling import FolderGone, Scan
-from pyflowd.watcher import Watcher, list_folder
+from pyflowd.watcher import Watcher
 
 DEADLINE_S = 20.0
 
@@ -20,9 +21,9 @@ DEADLINE_S = 20.0
 class Watched:
     """A folder, its watcher, and the newest thing it said."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, vendor: str = "") -> None:
         self.folder = folder
-        self.watcher = Watcher(str(folder), SystemClock())
+        self.watcher = Watcher(Folders(str(folder), vendor), SystemClock())
         self.newest: Scan | FolderGone | None = None
         self.all: list[Scan | FolderGone] = []
 
@@ -147,70 +148,72 @@ def test_a_folder_that_was_replaced_is_watched_again(watched: Watched) -> None:
 
 
 def test_stop_is_safe_twice_and_before_start(tmp_path: Path) -> None:
-    watcher = Watcher(str(tmp_path), SystemClock())
+    watcher = Watcher(Folders(str(tmp_path)), SystemClock())
     watcher.stop()
     watcher.start()
     watcher.stop()
     watcher.stop()
 
 
-# ---- What counts as a definition ------------------------------------------------------------------------------------
-
-TEMPORARIES = [
-    ".hidden.yaml", ".a.yaml.swp", ".#a.yaml", "#a.yaml#", "a.yaml~", "~a.yaml", "4913", "a.yaml.tmp", "a.yaml.part",
-    "a.yaml.bak", "a.yaml.dpkg-new", "a.yaml.dpkg-old", "a.yaml.rpmnew", "a.yaml.rpmsave", "a.yaml.ucf-dist",
-    "sedAbCdEf", ".a.yaml.Xy12Zw", "a.yaml___jb_tmp___", "README", "notes.txt",
-]  # fmt: skip
+# ---- Templates, drop-ins, the vendor's -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TEMPORARIES)
-def test_temporaries_are_passed_over_in_silence(tmp_path: Path, name: str) -> None:
-    write(tmp_path / name)
-    assert list_folder(str(tmp_path)) == ({}, [])
-
-
-def test_a_fifo_is_not_read_and_the_reason_is_told(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "a.yaml")
-    entries, problems = list_folder(str(tmp_path))
-    assert not entries
-    assert "no regular file" in str(problems[0])
-
-
-def test_a_folder_named_like_a_definition_is_told(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").mkdir()
-    assert "no regular file" in str(list_folder(str(tmp_path))[1][0])
-
-
-def test_a_link_out_of_the_folder_is_told(tmp_path: Path) -> None:
+@pytest.fixture
+def layered(tmp_path: Path) -> Iterator[Watched]:
+    """With a folder of the vendor beside."""
     folder = tmp_path / "workflows"
     folder.mkdir()
-    write(tmp_path / "secret.yaml")
-    os.symlink("../secret.yaml", folder / "a.yaml")
-    entries, problems = list_folder(str(folder))
-    assert not entries
-    assert "leads out of the folder" in str(problems[0])
+    watched = Watched(folder, str(tmp_path / "vendor" / "workflows"))
+    yield watched
+    watched.watcher.stop()
 
 
-def test_a_link_within_the_folder_is_taken(tmp_path: Path) -> None:
-    inner = tmp_path / "..2026"
-    inner.mkdir()
-    write(inner / "a.yaml")
-    os.symlink("..2026/a.yaml", tmp_path / "a.yaml")
-    assert list(list_folder(str(tmp_path))[0]) == ["a.yaml"]
+def test_a_drop_in_is_noticed_in_a_folder_that_appears(layered: Watched) -> None:
+    write(layered.folder / "a.yaml")
+    layered.watcher.start()
+    layered.wait_for("a.yaml")
+    (layered.folder / "a.yaml.d").mkdir()
+    write(layered.folder / "a.yaml.d" / "10.yaml")
+    layered.wait_for("a.yaml", "a.yaml.d/10.yaml")
 
 
-def test_a_link_to_nothing_is_told(tmp_path: Path) -> None:
-    os.symlink("nothing.yaml", tmp_path / "a.yaml")
-    assert "leads nowhere" in str(list_folder(str(tmp_path))[1][0])
+def test_a_drop_in_that_was_renamed_into_place_counts_at_once(layered: Watched) -> None:
+    (layered.folder / "a.yaml.d").mkdir()
+    write(layered.folder / "a.yaml")
+    layered.watcher.start()
+    layered.wait_for("a.yaml")
+    write(layered.folder / "a.yaml.d" / ".10.yaml.tmp")
+    os.rename(layered.folder / "a.yaml.d" / ".10.yaml.tmp", layered.folder / "a.yaml.d" / "10.yaml")
+    layered.wait_for("a.yaml", "a.yaml.d/10.yaml")
 
 
-@pytest.mark.parametrize(("name", "reason"), [("A.YAML", "capital"), ("a.yaml.d", "drop-in")])
-def test_what_only_looks_like_a_definition_is_told(tmp_path: Path, name: str, reason: str) -> None:
-    (tmp_path / name).mkdir()
-    assert reason in str(list_folder(str(tmp_path))[1][0])
+def test_a_template_is_noticed_in_a_folder_that_appears(layered: Watched) -> None:
+    layered.watcher.start()
+    layered.wait_for()
+    templates = layered.folder.parent / "templates"
+    templates.mkdir()
+    write(templates / "t.yaml")
+    layered.wait_for("templates/t.yaml")
+    write(templates / "u.yaml")
+    layered.wait_for("templates/t.yaml", "templates/u.yaml")
 
 
-def test_a_name_that_is_not_utf8_is_told(tmp_path: Path) -> None:
-    with open(os.fsencode(tmp_path) + b"/\xff.yaml", "w"):
-        pass
-    assert "not UTF-8" in str(list_folder(str(tmp_path))[1][0])
+def test_a_file_of_the_vendor_is_told_with_its_path(layered: Watched) -> None:
+    vendor = layered.folder.parent / "vendor" / "workflows"
+    vendor.mkdir(parents=True)
+    layered.watcher.start()
+    layered.wait_for()
+    write(vendor / "v.yaml")
+    layered.wait_for(f"{vendor}/v.yaml")
+
+
+def test_a_change_deep_below_the_folder_is_none_of_ours(layered: Watched) -> None:
+    deep = layered.folder / "notes" / "old"
+    deep.mkdir(parents=True)
+    layered.watcher.start()
+    layered.wait_for()
+    before = len(layered.all)
+    write(deep / "a.yaml")
+    write(layered.folder / "b.yaml")
+    layered.wait_for("b.yaml")
+    assert all("a.yaml" not in str(found) for found in layered.all[before:])

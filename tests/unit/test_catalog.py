@@ -5,20 +5,22 @@ from __future__ import annotations
 import pytest
 
 from pyflowd.catalog import Catalog, Change, Installed, Noted, Reload, Removed
-from pyflowd.loader_frames import Loaded, Rejected, Result, Signature, Unsettled, Vanished
+from pyflowd.loader_frames import Loaded, Rejected, Result, Seen, Signature, Unsettled, Vanished
 from pyflowd.model import Problem
 
 BAD = Problem(file="a.yaml", line=2, column=1, code="unknown_key", message="wrong")
 
 
+def seen(file: str, mark: int) -> Seen:
+    return Seen({file: Signature(mark, mark, mark, mark)})
+
+
 def good(file: str, name: str, digest: str = "d1") -> Loaded:
-    return Loaded(
-        file=file, name=name, digest=digest, text=b"", compiled=b"", signature=Signature(1, 2, 3, hash(digest) % 99)
-    )
+    return Loaded(file=file, name=name, digest=digest, text=b"", compiled=b"", seen=seen(file, len(digest)))
 
 
 def bad(file: str) -> Rejected:
-    return Rejected(file=file, problems=(BAD,), digest="bad", signature=Signature(9, 9, 9, 9))
+    return Rejected(file=file, problems=(BAD,), seen=seen(file, 9))
 
 
 def kinds(changes: list[Change]) -> list[str]:
@@ -121,9 +123,8 @@ def test_what_a_scan_will_tell_again_changes_nothing(result: Result) -> None:
 
 def test_a_file_that_was_asked_for_is_known_until_it_changes() -> None:
     catalog = Catalog()
-    signature = Signature(1, 1, 1, 1)
-    catalog.asked("a.yaml", signature)
-    assert catalog.known == {"a.yaml": signature}
+    catalog.asked("a.yaml", seen("a.yaml", 1))
+    assert catalog.known == {"a.yaml": seen("a.yaml", 1)}
 
 
 def test_the_books_can_be_opened_again_from_their_rows() -> None:
@@ -134,3 +135,10 @@ def test_the_books_can_be_opened_again_from_their_rows() -> None:
     again = Catalog(catalog.rows)
     assert again.known == catalog.known
     assert again.remove("a.yaml") == catalog.remove("a.yaml")
+
+
+def test_what_was_read_too_early_is_to_be_loaded_whatever_comes() -> None:
+    catalog = Catalog()
+    catalog.apply(good("a.yaml", "a"))
+    catalog.forget("a.yaml")
+    assert catalog.known == {"a.yaml": None}

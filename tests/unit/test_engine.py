@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyflowd import engine
-from pyflowd.engine import IllegalEvent, Run, StopAttempt, WakeTask, begin, counts_as_ok, step
+from pyflowd.engine import begin, step
 from pyflowd.events import (
     AttemptEnded,
     AttemptRunning,
@@ -25,9 +24,7 @@ from pyflowd.events import (
 )
 from pyflowd.model import (
     TASK_TERMINAL,
-    Argv,
     AttemptState,
-    Exit,
     Jitter,
     Lost,
     LostAttempt,
@@ -37,66 +34,15 @@ from pyflowd.model import (
     RunState,
     StartFailure,
     Stop,
-    Task,
     TaskState,
     TriggerRule,
     Workflow,
 )
-from pyflowd.rerun import tasks_to_keep
+from pyflowd.rerun import taken_over
+from pyflowd.state import MOVES, IllegalEvent, Run, StopAttempt, TaskRun, WakeTask, counts_as_ok
+from tests.unit.engine_driver import Driver, ended, running, task, workflow
 
 S = TaskState
-TRUE = Argv(argv=("true",))
-
-
-def task(name: str, *needs: str, **more: object) -> Task:
-    return Task(name=name, kind=TRUE, needs=needs, **more)  # type: ignore[arg-type]
-
-
-def workflow(*tasks: Task, **more: object) -> Workflow:
-    return Workflow(name="w", tasks=tasks, **more)  # type: ignore[arg-type]
-
-
-def ended(code: int | None = 0, *, signal: int | None = None, stop: Stop = Stop.NONE) -> Exit:
-    return Exit(exit_code=None if signal else code, signal=signal, started_us=1, ended_us=2, stop=stop)
-
-
-class Driver:
-    """Plays dispatcher and keeper for one run, and keeps what it has fed."""
-
-    def __init__(self, definition: Workflow) -> None:
-        self.created = RunCreated(0)
-        self.run = begin(1, definition, self.created)
-        self.fed: list[Event] = []
-        self.now_us = 0
-
-    def feed(self, event: Event) -> engine.Step:
-        result = step(self.run, event)
-        self.fed.append(event)
-        return result
-
-    def start(self) -> engine.Step:
-        return self.feed(RunStarted(self.now_us, self.now_us))
-
-    def begin(self, name: str) -> None:
-        attempts = self.run.tasks[name].attempts
-        self.feed(AttemptStarting(name, attempts + 1, self.now_us, self.now_us, "k"))
-
-    def end(self, name: str, end: object, random: float = 0.5) -> engine.Step:
-        attempts = self.run.tasks[name].attempts
-        return self.feed(AttemptEnded(name, attempts, self.now_us, self.now_us, end, random))  # type: ignore[arg-type]
-
-    def finish(self, name: str, code: int = 0) -> engine.Step:
-        self.begin(name)
-        return self.end(name, ended(code))
-
-    def state(self, name: str) -> TaskState:
-        return self.run.tasks[name].state
-
-
-def running(definition: Workflow) -> Driver:
-    driver = Driver(definition)
-    driver.start()
-    return driver
 
 
 # ---- Properties -----------------------------------------------------------------------------------------------------
@@ -138,7 +84,7 @@ def play(driver: Driver, data: st.DataObject) -> None:
         driver.now_us += 1_000_000
         moves = [("end", name) for name, one in run.tasks.items() if one.state is S.RUNNING]
         moves += [("wake", name) for name, one in run.tasks.items() if one.state is S.RETRYING]
-        ready = run.next_ready()
+        ready = run.next_ready(host_has_place=True)
         if ready:
             moves.append(("begin", ready.name))
         assert moves, "the run is stuck"
@@ -183,7 +129,7 @@ def test_every_run_ends_and_keeps_the_rules_whatever_happens_in_whatever_order(
         expect_join(run, one)
 
 
-def expect_join(run: Run, one: engine.TaskRun) -> None:
+def expect_join(run: Run, one: TaskRun) -> None:
     """An oracle of rules J1 to J3, written as they are worded, not as they are counted."""
     parents = [run.tasks[need] for need in one.definition.needs]
     ok = [parent for parent in parents if counts_as_ok(parent)]
@@ -225,7 +171,7 @@ def test_a_stopped_run_starts_nothing_more_and_ends(definition: Workflow, data: 
     driver.start()
     run = driver.run
     for _ in range(data.draw(st.integers(0, 10))):
-        ready = run.next_ready()
+        ready = run.next_ready(host_has_place=True)
         if ready is None or run.state is not RunState.RUNNING:
             break
         driver.begin(ready.name)
@@ -236,10 +182,10 @@ def test_a_stopped_run_starts_nothing_more_and_ends(definition: Workflow, data: 
     stopped = driver.feed(CancelRequested(1, "me") if how == "cancel" else RunTimedOut(1))
     live = {one.name for one in run.tasks.values() if one.state is S.RUNNING}
     assert {effect.task for effect in stopped.effects if isinstance(effect, StopAttempt)} == live
-    assert run.next_ready() is None
+    assert run.next_ready(host_has_place=True) is None
     for name in sorted(live):
         driver.end(name, data.draw(ENDS))
-        assert run.next_ready() is None
+        assert run.next_ready(host_has_place=True) is None
     assert run.state is (RunState.CANCELLED if how == "cancel" else RunState.FAILED)
     assert run.reason is (Reason.CANCELLED if how == "cancel" else Reason.TIMEOUT)
 
@@ -344,7 +290,7 @@ def test_a_task_that_waits_for_its_back_off_holds_no_place() -> None:
     driver = running(workflow(task("a", retry=retry), task("b"), max_parallel=1))
     driver.finish("a", 1)
     assert driver.state("a") is S.RETRYING
-    assert driver.run.next_ready() is driver.run.tasks["b"]
+    assert driver.run.next_ready(host_has_place=True) is driver.run.tasks["b"]
 
 
 @pytest.mark.parametrize("code", [126, 127])
@@ -399,9 +345,9 @@ def test_a_task_that_ended_by_itself_while_a_cancel_was_under_way_keeps_its_true
 
 
 def test_kept_tasks_count_for_their_children_and_are_not_started() -> None:
-    driver = Driver(workflow(task("a"), task("b", "a")))
-    driver.run.kept = {"a": S.SUCCEEDED}
+    driver = Driver(workflow(task("a"), task("b", "a")), RunCreated(0, {"a": S.SUCCEEDED}, {"a": {"n": 1}}))
     driver.start()
+    assert driver.run.tasks["a"].outputs == {"n": 1}
     assert (driver.state("a"), driver.run.tasks["a"].reason) == (S.SUCCEEDED, Reason.KEPT)
     driver.finish("b")
     assert driver.run.state is RunState.SUCCEEDED
@@ -409,10 +355,11 @@ def test_kept_tasks_count_for_their_children_and_are_not_started() -> None:
 
 def test_a_rerun_keeps_what_succeeded_and_does_what_is_below_a_failure_again() -> None:
     definition = workflow(task("a"), task("b", "a"), task("c", "a"), task("d", "b", "c"))
-    states = {"a": S.SUCCEEDED, "b": S.FAILED, "c": S.SUCCEEDED, "d": S.UPSTREAM_FAILED}
-    assert tasks_to_keep(states, definition, set()) == {"a": S.SUCCEEDED, "c": S.SUCCEEDED}
-    states = dict.fromkeys("abcd", S.SUCCEEDED)
-    assert tasks_to_keep(states, definition, {"b"}) == {"a": S.SUCCEEDED, "c": S.SUCCEEDED}
+    driver = running(definition)
+    for name, code in (("a", 0), ("b", 1), ("c", 0)):
+        driver.finish(name, code)
+    assert taken_over(driver.run, definition, set(), 1).kept == {"a": S.SUCCEEDED, "c": S.SUCCEEDED}
+    assert taken_over(driver.run, definition, {"c"}, 1).kept == {"a": S.SUCCEEDED}
 
 
 def test_a_long_chain_that_falls_needs_no_recursion() -> None:
@@ -423,5 +370,5 @@ def test_a_long_chain_that_falls_needs_no_recursion() -> None:
 
 
 def test_every_move_of_the_table_leads_out_of_a_state_that_is_not_terminal() -> None:
-    for name, moves in engine.MOVES.items():
+    for name, moves in MOVES.items():
         assert not TASK_TERMINAL & moves.keys(), name

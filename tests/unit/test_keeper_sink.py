@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,11 @@ class Opened:
     def records(self) -> list[tuple[int, int, int, int]]:
         return logindex.parse(self.index_path.read_bytes())
 
+    def stream_records(self) -> list[tuple[int, int]]:
+        """Offset and stream of each record."""
+        content = self.index_path.read_bytes()
+        return [(offset, kind >> 16) for offset, _, kind, _ in struct.iter_unpack("<QQII", content)]
+
     def kinds(self) -> list[int]:
         return [record[2] for record in self.records()]
 
@@ -77,6 +83,85 @@ def test_a_note_begins_on_a_line_of_its_own_and_data_after_it_has_a_record(files
     one.write(b"rest", T + 2)
     assert files.log_path.read_bytes() == b"half a line\npyflow: hello\nrest"
     assert files.records() == [(0, T, DATA, 0), (11, T + 1, NOTE, 15), (26, T + 2, DATA, 0)]
+
+
+def test_bytes_of_another_stream_begin_a_record_of_their_own_however_close(files: Opened) -> None:
+    one = Sink("a", files.log, files.index, 0)
+    for payload, stream in ((b"o", 1), (b"o", 1), (b"e", 2), (b"o", 1)):
+        one.write(payload, T, stream)
+    assert files.log_path.read_bytes() == b"ooeo"
+    assert files.stream_records() == [(0, 1), (2, 2), (3, 1)]
+
+
+def test_bytes_that_the_index_could_not_tell_apart_are_lost_and_said_so(
+    files: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(files.index)
+    monkeypatch.setattr(os, "write", disk.write)
+    monkeypatch.setattr(sink, "_INDEX_BACKLOG_BYTES", 23)
+    one = Sink("a", files.log, files.index, 0)
+    disk.room = 24
+    for payload, stream in ((b"out ", 1), (b"error ", 2), (b"output", 1)):
+        one.write(payload, T, stream)
+    assert files.log_path.read_bytes() == b"out error "
+    disk.room = 1 << 20
+    one.settle(T + 1)
+    assert files.log_path.read_bytes().startswith(b"out error \npyflow: 6 bytes of output lost here")
+    assert files.kinds() == [DATA, DATA, GAP, NOTE]
+
+
+def test_output_after_words_of_ours_is_not_taken_for_them_when_the_index_has_no_room(
+    files: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(files.index)
+    monkeypatch.setattr(os, "write", disk.write)
+    monkeypatch.setattr(sink, "_INDEX_BACKLOG_BYTES", 23)
+    one = Sink("a", files.log, files.index, 0)
+    disk.room = 24
+    one.write(b"out\n", T, 1)
+    one.note("pyflow: hello\n", T)
+    one.write(b"more", T, 1)
+    assert files.log_path.read_bytes() == b"out\npyflow: hello\n"
+
+
+def test_nothing_is_cut_out_while_the_index_cannot_tell_of_it(files: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(files.index)
+    monkeypatch.setattr(os, "write", disk.write)
+    monkeypatch.setattr(sink, "_INDEX_BACKLOG_BYTES", 23)
+    one = Sink("a", files.log, files.index, 20_000)
+    disk.room = 0
+    for n in range(8):
+        one.write(b"x" * 4096, T + n)
+    assert b"\0" not in files.log_path.read_bytes()
+    disk.room = 1 << 20
+    one.settle(T + 9)
+    one.write(b"x" * 4096, T + 10)
+    hole = logindex.holes(files.records())
+    assert hole is not None
+    assert files.log_path.read_bytes().count(b"\0") == hole[1] - hole[0]
+
+
+def test_without_room_for_its_last_words_a_log_has_the_gap_before_its_end(
+    files: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(files.log)
+    monkeypatch.setattr(os, "write", disk.write)
+    one = Sink("a", files.log, files.index, 0)
+    disk.room = 4
+    one.write(b"kept, the rest lost", T)
+    one.end(T + 1)
+    assert files.records() == [(0, T, DATA, 0), (4, T + 1, GAP, 15), (4, T + 1, END, 0)]
+    disk.room = 1 << 20
+    one.settle(T + 2)
+    assert files.kinds() == [DATA, GAP, END, NOTE]
+    assert not one.owes
+
+
+def test_after_a_record_that_a_dead_logger_tore_the_next_ones_can_be_read(files: Opened) -> None:
+    os.write(files.index, logindex.pack(0, T, DATA)[:13])
+    one = Sink("a", files.log, files.index, 0)
+    one.restarted(T + 1)
+    assert files.kinds()[1:] == [GAP, NOTE]
 
 
 def test_what_a_full_disk_did_not_take_is_counted_and_said_when_there_is_space(

@@ -14,7 +14,7 @@ from pyflowd.keeper import hunt, upgrade
 from pyflowd.keeper.attempt import Attempt
 from pyflowd.keeper.mounts import slow_points
 from pyflowd.keeper.options import UsageError, parse
-from pyflowd.keeper.wire import EXIT, WireError
+from pyflowd.keeper.wire import EXIT, WireError, take_frames
 
 PACKAGE = Path(upgrade.__file__).parent
 names = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_characters="\x7f"), min_size=1)
@@ -63,10 +63,56 @@ def test_every_field_of_an_attempt_goes_over_an_upgrade() -> None:
 
 
 def test_a_state_of_a_newer_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upgrade, "STATE_VERSION", 2)
+    monkeypatch.setattr(upgrade, "STATE_VERSION", upgrade.STATE_VERSION + 1)
     packed = upgrade.pack(upgrade.State())
     monkeypatch.undo()
     with pytest.raises(WireError, match="newer"):
+        upgrade.unpack(packed)
+
+
+VERSION_1 = bytes.fromhex(
+    "6500000001010000003101000000650100000062010000006407000000332034203520362400000034363131363836303138"
+    "3432373338373839392031303438353736203130323420302030040000003820393900000000010000003700000000000000"
+    "00000000006700000002040000006c6976652f00000035203020343120302030203020302030203020302031302031312031"
+    "32202d3120312031202d31203020302030203005000000302030203000000000060000002f62696e2f78010000002f010000"
+    "0075010000003101000000306700000002040000006f7665722d00000030203520302030203020302030203020302030202d"
+    "31202d31202d31202d3120302030203020302030203020300500000030203020300000000000000000000000000000000001"
+    "00000030020000003636010000003000000000"
+)
+"""As the keeper of version 0.1.0 wrote it: a live attempt with a pipe, and one that is over."""
+
+
+def test_a_state_of_the_first_version_is_read_and_its_attempts_have_one_pipe() -> None:
+    state = upgrade.unpack(VERSION_1)
+    (live, unreaped), (over, _) = state.attempts
+    assert (live.id, live.pid, live.tag, live.user, unreaped) == ("live", 41, 5, "u", True)
+    assert (live.pipe_fd, live.error_pipe_fd, live.log_fd, live.index_fd) == (10, -1, 11, 12)
+    assert (live.log_open, live.logged, live.acknowledged) == (True, True, False)
+    assert (over.id, over.end) == ("over", (EXIT, ("0", "")))
+    assert sorted(upgrade.descriptors_of(state)) == [3, 4, 5, 6, 7, 8, 10, 11, 12]
+
+
+def test_a_keeper_that_knows_one_pipe_only_refuses_what_is_written_now() -> None:
+    assert int(take_frames(bytearray(VERSION_1))[0][1][0]) == 1
+    assert int(take_frames(bytearray(upgrade.pack(upgrade.State())))[0][1][0]) > 1
+
+
+def test_the_second_pipe_stays_open_over_an_upgrade() -> None:
+    attempt = Attempt("a")
+    attempt.pipe_fd, attempt.error_pipe_fd = 20, 21
+    state = upgrade.State()
+    state.attempts = [(attempt, True)]
+    assert upgrade.descriptors_of(upgrade.unpack(upgrade.pack(state))) == [20, 21]
+
+
+@pytest.mark.parametrize("numbers", [20, 23])
+def test_an_attempt_with_too_few_or_too_many_numbers_is_refused(monkeypatch: pytest.MonkeyPatch, numbers: int) -> None:
+    state = upgrade.State()
+    state.attempts = [(Attempt("a"), True)]
+    monkeypatch.setattr(upgrade, "_NUMBERS", (*upgrade._NUMBERS, "pid")[:numbers])
+    packed = upgrade.pack(state)
+    monkeypatch.undo()
+    with pytest.raises(WireError, match=f"{numbers} numbers"):
         upgrade.unpack(packed)
 
 

@@ -10,9 +10,13 @@ import msgspec
 import pytest
 
 from pyflowd import launch
-from pyflowd.engine import TaskRun
+from pyflowd.context import Facts, TaskNames
+from pyflowd.engine import begin
+from pyflowd.events import RunCreated
+from pyflowd.expression_values import ExpressionError
 from pyflowd.keeperlink import StartRequest
 from pyflowd.model import Argv, Kind, Shell, Task, Workflow
+from pyflowd.store.batch import RunMeta
 
 HOST = launch.Host(
     own=launch.Account(name="me", home="/home/me"), passed_on={"LANG": "C.UTF-8"}, strict_shell=("/bin/bash", "-c")
@@ -22,10 +26,43 @@ HOST = launch.Host(
 TRUE = Argv(argv=("true",))
 
 
-def request(kind: Kind = TRUE, host: launch.Host = HOST, **more: object) -> StartRequest:
+def both(kind: Kind = TRUE, host: launch.Host = HOST, **more: object) -> tuple[StartRequest, bytes | None]:
     task = Task(name="t", kind=kind, **more)  # type: ignore[arg-type]
     workflow = Workflow(name="w", tasks=(task,), env={"A": "workflow", "B": "workflow"})
-    return launch.request("id", workflow, TaskRun(0, task), host, {"PYFLOW_RUN_ID": "7"}, {"A": "file"}, None, 1000)
+    meta = RunMeta(run=7, workflow="w", digest="", trigger="manual", params={"n": 5, "evil": "$(touch x); '\""})
+    run = begin(7, workflow, RunCreated(0))
+    names = TaskNames(Facts(meta, run), run.tasks["t"])
+    told = launch.Told(output="/o", scratch="/s")
+    common = {"PYFLOW_RUN_ID": "7"}
+    return launch.request("id", run.tasks["t"], host, common, {"A": "file"}, None, 1000, names, told)
+
+
+def request(kind: Kind = TRUE, host: launch.Host = HOST, **more: object) -> StartRequest:
+    return both(kind, host, **more)[0]
+
+
+def test_expressions_get_their_values_in_arguments_variables_folder_and_standard_input() -> None:
+    kind = Argv(argv=("echo", "${{ params.evil }}", "n is ${{ params.n }}"))
+    asked, stdin = both(kind, env={"N": "${{ params.n + 1 }}"}, cwd="/x/${{ params.n }}", stdin="${{ [params.n] }}")
+    assert asked.argv == ("echo", "$(touch x); '\"", "n is 5")
+    assert (asked.env["N"], asked.cwd, stdin) == ("6", "/x/5", b"[5]")
+
+
+def test_an_expression_without_a_value_is_one_error() -> None:
+    with pytest.raises(ExpressionError, match="nothing"):
+        request(env={"N": "${{ params.nothing }}"})
+
+
+@pytest.mark.parametrize("value", ["${{ 'x' * 1 }}", "${{ from_base64('AA==') }}"])
+def test_what_no_variable_can_hold_is_refused_before_the_start(value: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        request(env={"N": value})
+
+
+def test_a_task_is_told_where_its_outputs_and_its_scratch_folder_are() -> None:
+    env = request().env
+    assert (env["PYFLOW_OUTPUT"], env["PYFLOW_SCRATCH"]) == ("/o", "/s")
+    assert env["PATH"].endswith("/task/bin")
 
 
 def test_nothing_of_the_daemons_environment_reaches_a_task_but_what_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyflowd import filenames, lint
+from pyflowd.definition import WORKFLOW
+from pyflowd.definition_task import TASK
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "etc" / "workflows").glob("*.yaml"))
 
@@ -38,7 +40,10 @@ def test_yaml_is_no_json() -> None:
 _words = st.sampled_from(
     ["tasks", "a", "run", "argv", "needs", "retry", "attempts", "env", "params", "default", "type", "timeout", "5s",
      "x", "schedule", "* * * * *", "cron", "shell", "defaults", "log", "max_bytes", "1KiB", "labels", "name", "<<",
-     "${{ x }}"]
+     "${{ x }}", "${{ params.a }}", "${{ tasks.a.outputs.x }}", "${{ item }}", "${{", "{{ item }}", "item == 1",
+     *WORKFLOW.keys, *TASK.keys, "b", "exclude", "include", "until", "while", "max", "message", "choices", "for",
+     "condition", "path", "optional", "channel", "text", "url", "json", "expect", "paginate", "copy", "to", "host",
+     "a:b", "http://x/", "/x", "3%", "stdout", "all", "array"]
 )  # fmt: skip
 _trees = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 300) | _words,
@@ -53,6 +58,23 @@ def test_any_tree_is_a_workflow_or_has_printable_problems_with_places(root: dict
     workflow, problems = lint.check("w.json", data, stem="w", is_json=True)
     assert workflow is not None or problems
     assert all(str(problem).isprintable() and problem.line for problem in problems)
+
+
+_task_keys = st.sampled_from(sorted(TASK.keys))
+_task_like = st.dictionaries(_task_keys, _trees, min_size=1, max_size=5)
+
+
+@given(
+    _task_like, _task_like, st.dictionaries(st.sampled_from(["on_failure", "finally", "outputs", "defaults"]), _trees)
+)
+def test_any_task_is_one_or_has_printable_problems_with_places(
+    one: dict[str, object], other: dict[str, object], root: dict[str, object]
+) -> None:
+    tasks = {"a": {"run": "x", **one}, "b": {"run": "x", "needs": "a", "undo": other, "on_error": {"c": other}}}
+    data = json.dumps({**root, "tasks": tasks, "finally": {"z": other}}).encode()
+    workflow, problems = lint.check("w.json", data, stem="w", is_json=True)
+    assert workflow is not None or problems
+    assert all(str(problem).isprintable() and (problem.line or problem.code == "more") for problem in problems)
 
 
 @pytest.mark.parametrize(

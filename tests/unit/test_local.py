@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import posix
 import socket
 from pathlib import Path
@@ -16,10 +17,16 @@ from pyflowctl.complete import candidates
 from pyflowd.errors import NotFound, Unavailable
 from pyflowd.grammar import COMMANDS, SHELLS
 from pyflowd.protocol import (
+    FRAME_MAX,
     Alive,
+    ApprovalPage,
+    ArtifactOpen,
+    ArtifactPage,
+    ArtifactView,
     Done,
     Failure,
     GetLogs,
+    GraphView,
     HealthView,
     LogOpen,
     RunPage,
@@ -27,9 +34,11 @@ from pyflowd.protocol import (
     VersionView,
     WorkflowPage,
     frame,
+    parted,
 )
 from tests.unit.fakedaemon import FakeDaemon, send_with_files
 from tests.unit.views import CHECKS, DEFINITION, FAILED, HOST, TASKS, WORKFLOWS
+from tests.unit.views_language import APPROVAL, FETCH, ITEM, SYNC
 
 GREETING = frame(VersionView(version="0.1.0")) + frame(Done())
 GOOD = b"tasks: {a: {run: 'true'}}\n"
@@ -99,6 +108,40 @@ def test_lint_goes_on_after_a_file_that_is_missing(tmp_path: Path, capfd: pytest
     assert "2 files checked: 1 error, 0 warnings" in capfd.readouterr().out
 
 
+def test_lint_finds_template_and_drop_ins_beside_the_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for folder in ("workflows/a.yaml.d", "templates"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "workflows/a.yaml").write_text("template: t\nwith: {x: y}\n")
+    (tmp_path / "templates/t.yaml").write_text("params: {x: {type: string}}\ntasks: {a: {run: x, cdw: /}}\n")
+    (tmp_path / "workflows/a.yaml.d/1.yaml").write_text("tasks: {a: {tiemout: 1m}}\n")
+    for path in ("workflows/a.yaml", "workflows/a.yaml.d/1.yaml"):
+        assert thin.main(["lint", str(tmp_path / path), "-o", "json"]) == 1
+        found = json.loads(capfd.readouterr().out)
+        assert [os.path.relpath(each["file"], tmp_path) for each in found] == [
+            "templates/t.yaml", "workflows/a.yaml.d/1.yaml",
+        ]  # fmt: skip
+
+
+def test_lint_of_a_template_checks_it_with_its_defaults(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "templates").mkdir()
+    path = tmp_path / "templates" / "t.yaml"
+    path.write_text("params: {x: {type: string, default: /tmp}}\ntasks: {a: {run: x, cwd: '${{ template.x }}'}}\n")
+    assert thin.main(["lint", str(path)]) == 0
+    path.write_text("params: {x: {type: string, default: tmp}}\ntasks: {a: {run: x, cwd: '${{ template.x }}'}}\n")
+    assert thin.main(["lint", str(path)]) == 1
+    assert "t.yaml:2:26" in capfd.readouterr().out
+
+
+def test_lint_of_a_template_that_needs_values_says_what_it_cannot_check(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "templates").mkdir()
+    path = tmp_path / "templates" / "t.yaml"
+    path.write_text("params: {x: {type: string, required: true}}\ntasks: {a: {run: x, cwd: '${{ template.x }}'}}\n")
+    assert thin.main(["lint", str(path)]) == 0
+    assert "lint a file that is built from it" in capfd.readouterr().out
+
+
 def test_the_line_for_a_missing_file_is_about_files(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert thin.main(["lint", str(tmp_path / "no.yaml")]) == 1
     assert "there is no such file; name a file that is there" in capfd.readouterr().out
@@ -150,7 +193,7 @@ def names(*words: str) -> list[str]:
 
 
 def test_commands_are_completed() -> None:
-    assert names("re") == ["rerun", "resume", "reload"]
+    assert names("re") == ["reject", "rerun", "resume", "reload"]
 
 
 def test_all_commands_are_offered() -> None:
@@ -180,6 +223,32 @@ def test_tasks_of_the_run_are_asked_for(tmp_path: Path) -> None:
         assert names("logs", "42", "c") == ["checksum", "clean"]
 
 
+def test_items_are_offered_where_a_shell_takes_them_for_what_they_are(tmp_path: Path) -> None:
+    tasks = [FETCH, *(replace(ITEM, task=f"fetch[{key}]", item=key) for key in ("web1", "$(reboot)", "a b", "a\tb"))]
+    with typed(tmp_path, frame(SYNC) + frame(TaskPage(tasks=tasks)) + frame(Done())):
+        assert names("logs", "61", "f") == ["fetch", "fetch[web1]"]
+
+
+def test_runs_and_tasks_that_wait_for_an_answer_are_offered(tmp_path: Path) -> None:
+    page = frame(ApprovalPage(approvals=[APPROVAL])) + frame(Done())
+    with typed(tmp_path, page):
+        assert names("approve", "") == ["42"]
+    (tmp_path / "run" / "pyflowd.sock").unlink()
+    with typed(tmp_path, page):
+        assert names("approve", "42", "") == ["approve"]
+
+
+def test_artifacts_of_the_task_are_offered(tmp_path: Path) -> None:
+    view = ArtifactView(run=61, task="accounts", name="list", attempt=1, size_bytes=1, sha256="00")
+    with typed(tmp_path, frame(ArtifactPage(artifacts=[view])) + frame(Done())):
+        assert names("artifacts", "61", "accounts", "") == ["list"]
+
+
+def test_tasks_of_the_workflow_are_offered_for_only(tmp_path: Path) -> None:
+    with typed(tmp_path, frame(GraphView(title="w", tasks=TASKS)) + frame(Done())):
+        assert names("run", "w", "--only", "c") == ["checksum", "clean"]
+
+
 def test_only_live_runs_are_offered_for_a_cancel(tmp_path: Path) -> None:
     with typed(tmp_path, frame(HOST) + frame(Done())):
         assert names("cancel", "") == ["57", "58"]
@@ -196,6 +265,31 @@ def test_params_of_the_workflow_are_completed_with_their_sign(tmp_path: Path) ->
 
 
 # ---- The typed client -----------------------------------------------------------------------------------------------
+
+
+def test_a_reply_that_is_longer_than_a_frame_is_put_together(tmp_path: Path) -> None:
+    long = replace(TASKS[0], outputs={"text": "x" * FRAME_MAX})
+    with typed(tmp_path, frame(FAILED) + b"".join(parted(TaskPage(tasks=[long]))) + frame(Done())), connect() as client:
+        assert client.run(42)[1] == [long]
+
+
+def test_a_kept_file_comes_open(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_bytes(b"data")
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(GREETING)
+        connection.recv(4096)
+        with kept.open("rb") as file:
+            opened = ArtifactOpen(run=42, task="build", name="dist", size_bytes=4, sha256="00")
+            send_with_files(connection, frame(opened), [file.fileno()])
+        connection.sendall(frame(Done()))
+        connection.recv(1)
+
+    with FakeDaemon(tmp_path / "run" / "pyflowd.sock", talk), connect() as client:
+        found = client.artifact(42, "build", "dist")
+        with open(found.fd, "rb") as file:
+            assert (found.artifact.name, file.read()) == ("dist", b"data")
 
 
 def test_a_run_comes_with_its_tasks(tmp_path: Path) -> None:

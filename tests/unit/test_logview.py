@@ -14,7 +14,7 @@ import pytest
 
 from pyflowctl import logtext, thin
 from pyflowctl.logsource import LogSource, tail_offset
-from pyflowctl.logview import show_logs
+from pyflowctl.logview import LogOptions, LogView, show_logs
 from pyflowctl.packing import unpack
 from pyflowctl.thin import Frames
 from pyflowd.keeper.logindex import CUT, DATA, END, GAP, NOTE, pack
@@ -178,6 +178,33 @@ def test_lines_are_not_torn_by_the_merge(tmp_path: Path, capfd: pytest.CaptureFi
 def test_a_later_attempt_is_named_as_such(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     logs = [Log(tmp_path, "dump", number).says(b"x\n", number).ends(number) for number in (1, 2)]
     assert shown(capfd, *logs, label_width=6) == "21:20:01.000  dump    x\n21:20:02.000  dump#2  x\n"
+
+
+def test_an_item_is_told_by_its_key(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    log = Log(tmp_path, "fetch[we b1]").says(b"x\n", 1).ends(2)
+    assert shown(capfd, log, label_width=14) == "21:20:01.000  fetch[we b1]    x\n"
+
+
+def test_the_key_of_an_item_cannot_command_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    log = Log(tmp_path, "fetch[\x1b[2J\n]").says(b"x\n", 1).ends(2)
+    assert shown(capfd, log, label_width=10) == "21:20:01.000  fetch[?[2J?]  x\n"
+
+
+def test_the_key_of_an_item_is_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    log = Log(tmp_path, 'fetch["a"]').says(b"x\n", 1).ends(2)
+    assert json.loads(shown(capfd, log, as_json=True))["task"] == 'fetch["a"]'
+
+
+def test_an_attempt_that_is_read_to_its_end_is_let_go_before_the_next(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    view = LogView(LogOptions(["log_open", 42, "a", 1, False, 5], terminal=False, colour=False))
+    for number in range(5):
+        log = Log(tmp_path, f"t{number}").says(b"x\n", number).ends(number + 0.5)
+        view.open(["log_open", 42, log.task, 1, False], *log.files())
+    assert len(view.sources) == 1
+    view.finish()
+    assert capfd.readouterr().out.count(" x\n") == 5
 
 
 def test_raw_gives_the_bytes(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:

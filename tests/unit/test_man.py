@@ -7,16 +7,33 @@ from pathlib import Path
 
 import pytest
 
-from pyflowd import commandline, settings
-from pyflowd.definition import _RETENTION, _WORKFLOW
-from pyflowd.definition_params import _PARAM
-from pyflowd.definition_task import _LOG, _RETRY, _TASK
-from pyflowd.definition_triggers import _SCHEDULE, _TRIGGER
+from pyflowd import commandline, notify_channels, settings
+from pyflowd.assembly import Missing, assemble
+from pyflowd.definition import RETENTION, WORKFLOW
+from pyflowd.definition_fan_out import NAMES, REPEAT
+from pyflowd.definition_http import _FILE as UPLOAD
+from pyflowd.definition_http import HTTP
+from pyflowd.definition_http_parts import _AUTH as AUTH
+from pyflowd.definition_http_parts import _BASIC as BASIC
+from pyflowd.definition_http_parts import _EXPECT as EXPECT
+from pyflowd.definition_http_parts import _PAGINATE as PAGINATE
+from pyflowd.definition_http_parts import _TEST as TEST
+from pyflowd.definition_http_parts import _TLS as TLS
+from pyflowd.definition_kinds import KINDS
+from pyflowd.definition_notify import NOTIFY, NOTIFY_RULE
+from pyflowd.definition_outputs import ARTIFACT, OUTPUT
+from pyflowd.definition_params import ITEMS, PARAM
+from pyflowd.definition_process import OPERATIONS, SSH
+from pyflowd.definition_references import HANDLER_RUN_MEMBERS, RUN_MEMBERS, TASK_MEMBERS
+from pyflowd.definition_task import LOG, RETRY, TASK
+from pyflowd.definition_text import Part, Role
+from pyflowd.definition_triggers import SCHEDULE, TRIGGER
+from pyflowd.definition_waiting import APPROVAL, CALL, WAIT
 from pyflowd.document_yaml import parse_yaml
+from pyflowd.expression_functions import functions
 from pyflowd.fields import Table
-from pyflowd.grammar import COMMANDS, GLOBAL_OPTIONS
+from pyflowd.grammar import COMMANDS, GLOBAL_OPTIONS, CommandSpec
 from pyflowd.layout import zone_of
-from pyflowd.lint import check
 
 MAN = Path(__file__).resolve().parent.parent.parent / "man"
 
@@ -60,7 +77,7 @@ def test_every_command_and_no_other_stands_in_the_manual() -> None:
 
 
 @pytest.mark.parametrize("spec", COMMANDS, ids=lambda spec: spec.name)
-def test_every_option_of_a_command_stands_in_its_entry(spec: commandline.CommandSpec) -> None:
+def test_every_option_of_a_command_stands_in_its_entry(spec: CommandSpec) -> None:
     entry = command_entries()[spec.name]
     missing = [name for option in spec.options for name in option.names if name not in entry]
     assert not missing
@@ -72,7 +89,7 @@ def test_every_global_option_stands_in_the_manual() -> None:
 
 
 @pytest.mark.parametrize("spec", COMMANDS, ids=lambda spec: spec.name)
-def test_every_option_has_an_example(spec: commandline.CommandSpec) -> None:
+def test_every_option_has_an_example(spec: CommandSpec) -> None:
     shown = re.findall(r"^Example:\n(?:\.br\n)?(.+)$", command_entries()[spec.name], re.MULTILINE)
     used = {word for line in shown for word in line.split()}
     assert not [option.key for option in spec.options if not used & set(option.names)]
@@ -89,7 +106,7 @@ def test_every_example_of_the_manual_is_a_command_line_that_is_understood() -> N
 
 
 @pytest.mark.parametrize("spec", COMMANDS, ids=lambda spec: spec.name)
-def test_the_example_of_the_help_is_understood(spec: commandline.CommandSpec) -> None:
+def test_the_example_of_the_help_is_understood(spec: CommandSpec) -> None:
     argv = _words(spec.example.split(" > ")[0])
     assert commandline.split(argv[1:]).command == spec.name
 
@@ -102,14 +119,30 @@ def _words(line: str) -> list[str]:
 
 
 def test_every_setting_and_no_other_stands_in_the_manual() -> None:
-    nested = set(_RETENTION.keys)
+    nested = {*RETENTION.keys, *notify_channels.HOST_RULE.keys}
     assert keys("pyflowd.yaml.5", "SETTINGS") == set(settings.SETTINGS.keys) | nested
+
+
+def test_every_key_of_a_channel_and_no_other_stands_in_the_manual() -> None:
+    tables = (notify_channels.MAIL, notify_channels.CHAT, notify_channels.WEBHOOK)
+    assert keys("pyflowd.yaml.5", "CHANNELS") == {key for table in tables for key in table.keys}
+
+
+def test_the_examples_of_channels_and_those_in_etc_are_settings() -> None:
+    shown = re.findall(
+        r"^\.EX\nchannels:\n(.*?)^\.EE$", section("pyflowd.yaml.5", "CHANNELS"), re.MULTILINE | re.DOTALL
+    )
+    found = settings.parse("pyflowd.yaml", ("channels:\n" + "".join(shown)).encode())
+    assert set(found.channels) == {"oncall", "deploys", "managers", "pager"}
+    commented = (MAN.parent / "etc" / "pyflowd.yaml").read_text()
+    keys_only = re.sub(r"^# (?=[ a-z].*(?::|- |password_file))", "", commented, flags=re.MULTILINE)
+    assert set(settings.parse("etc", keys_only.encode()).channels) == {"oncall", "ops", "deploys", "managers", "pager"}
 
 
 def test_the_examples_of_the_settings_are_settings() -> None:
     lines = re.findall(r"^Example:\n(.+)$", section("pyflowd.yaml.5", "SETTINGS"), re.MULTILINE)
     found = settings.parse("pyflowd.yaml", "\n".join(lines).encode())
-    assert (len(lines), found.max_tasks, found.group_operate) == (8, 64, "wheel")
+    assert (len(lines), found.max_tasks, found.group_operate) == (11, 64, "wheel")
 
 
 def test_the_defaults_in_the_manual_are_the_defaults() -> None:
@@ -132,11 +165,23 @@ def test_every_option_of_the_daemon_stands_in_the_manual() -> None:
 @pytest.mark.parametrize(
     ("heading", "table"),
     [
-        ("KEYS OF A WORKFLOW", _WORKFLOW),
-        ("KEYS OF A TASK", _TASK),
-        ("SCHEDULES", _SCHEDULE),
-        ("PARAMS", _PARAM),
-        ("RETRIES", _RETRY),
+        ("KEYS OF A WORKFLOW", WORKFLOW),
+        ("KEYS OF A TASK", TASK),
+        ("SCHEDULES", SCHEDULE),
+        ("PARAMS", PARAM),
+        ("RETRIES", RETRY),
+        ("LOOPS", REPEAT),
+        ("OUTPUTS", OUTPUT),
+        ("CALLS", CALL),
+        ("APPROVALS", APPROVAL),
+        ("WAITS", WAIT),
+        ("MESSAGES", NOTIFY),
+        ("SSH", SSH),
+        ("HTTP", HTTP),
+        (
+            "FILE OPERATIONS",
+            Table("file", {key: entry for each in OPERATIONS.values() for key, entry in each.keys.items()}),
+        ),
     ],
 )
 def test_every_key_and_no_other_stands_in_the_manual(heading: str, table: Table) -> None:
@@ -145,7 +190,8 @@ def test_every_key_and_no_other_stands_in_the_manual(heading: str, table: Table)
 
 def test_the_keys_below_keys_stand_in_the_manual() -> None:
     text = plain("pyflow-workflow.5")
-    below = {*_LOG.keys, *_RETENTION.keys, *_TRIGGER.keys}
+    tables = (LOG, RETENTION, TRIGGER, ARTIFACT, ITEMS, NOTIFY_RULE, AUTH, BASIC, TLS, EXPECT, TEST, PAGINATE, UPLOAD)
+    below = {key for table in tables for key in table.keys}
     assert not [key for key in below if key not in text]
 
 
@@ -153,33 +199,95 @@ def _indented(text: str, columns: int) -> str:
     return "".join(" " * columns + line for line in text.splitlines(keepends=True))
 
 
+_KIND = re.compile(rf"^(?:{'|'.join(KINDS)}):", re.MULTILINE)
+
+
 def _whole(heading: str, example: str) -> str:
     """A whole definition round an example."""
-    task = "tasks:\n  dump: {run: 'true'}\n  check: {run: 'true'}\n"
+    tasks = "tasks:\n  dump: {run: 'true'}\n  check: {run: 'true'}\n"
     match heading:
-        case "KEYS OF A WORKFLOW":
-            return example if example.startswith("tasks:") else _params(example) + example + task
-        case "KEYS OF A TASK" | "RETRIES":
-            run = "" if example.startswith(("run:", "argv:")) else "    run: 'true'\n"
-            return f"{task}  it:\n{run}{_indented(example, 4)}"
-        case "SCHEDULES":
-            return _params(example) + example + task
+        case "KEYS OF A WORKFLOW" | "SCHEDULES":
+            return example if example.startswith("tasks:") else _params(example) + example + tasks
+        case "PARAMS":
+            return f"params:\n{_indented(example, 2)}{tasks}"
+        case "OUTPUTS":
+            return f"{tasks}  it:\n    run: 'true'\n    outputs:\n{_indented(example, 6)}"
         case _:
-            return f"params:\n{_indented(example, 2)}{task}"
+            run = "" if _KIND.search(example) else "    run: 'true'\n"
+            needs = "" if "needs:" in example else "    needs: dump\n"
+            return f"{_params(example)}{tasks}  it:\n{run}{needs}{_indented(example, 4)}"
 
 
 def _params(example: str) -> str:
-    return "params: {full: {type: boolean, default: false}}\n" if "full:" in example else ""
+    """The params that an example speaks of."""
+    if "params:" in example and "{full: true}" not in example:
+        return ""
+    return "params: {full: {type: boolean, default: false}, day: {default: mon}}\n"
 
 
 @pytest.mark.parametrize(
-    "heading", ["DESCRIPTION", "KEYS OF A WORKFLOW", "KEYS OF A TASK", "SCHEDULES", "PARAMS", "RETRIES"]
+    "heading",
+    [
+        "DESCRIPTION",
+        "KEYS OF A WORKFLOW",
+        "KEYS OF A TASK",
+        "SCHEDULES",
+        "PARAMS",
+        "RETRIES",
+        "LOOPS",
+        "OUTPUTS",
+        "CALLS",
+        "APPROVALS",
+        "WAITS",
+        "MESSAGES",
+        "SSH",
+        "HTTP",
+        "FILE OPERATIONS",
+        "EXPRESSIONS",
+    ],
 )
 def test_the_examples_of_the_manual_are_definitions(heading: str) -> None:
-    found = examples(heading)
-    assert found
-    for example in found:
+    shown = examples(heading)
+    assert shown
+    for example in shown:
         text = example if heading == "DESCRIPTION" else _whole(heading, example)
         parse_yaml(text.encode())
-        workflow, problems = check("example.yaml", text.encode(), stem="example", is_json=False)
-        assert workflow is not None, f"{problems}\n{text}"
+        found = assemble(Part(label="example.yaml", data=text.encode()), (), _template, stem="example")
+        assert found.workflow is not None, f"{found.problems}\n{text}"
+        assert not found.problems, f"{found.problems}\n{text}"
+
+
+def _template(name: str) -> Part | Missing:
+    """The template of the manual's examples."""
+    data = examples("TEMPLATES AND DROP-INS")[0].encode()
+    return Part(label="dump.yaml", data=data, role=Role.TEMPLATE) if name == "dump" else Missing("no such example")
+
+
+def test_the_example_of_templates_and_drop_ins_holds() -> None:
+    _, main, drop_in = (each.encode() for each in examples("TEMPLATES AND DROP-INS"))
+    over = Part(label="50-local.yaml", data=drop_in, role=Role.DROP_IN)
+    found = assemble(Part(label="app.yaml", data=main), [over], _template, stem="app")
+    assert not found.problems
+    assert found.workflow is not None
+    assert [(task.name, task.timeout_s) for task in found.workflow.tasks] == [("dump", 7200.0)]
+
+
+def test_every_key_has_an_example_that_uses_it() -> None:
+    text = plain("pyflow-workflow.5").split(".SH EXPRESSIONS")[0]
+    entries = re.findall(r"^\.TP\n(.+)\n((?:(?!\.TP|\.SH).*\n)*)", text, re.MULTILINE)
+    assert len(entries) > 100
+    for tag, entry in entries:
+        example = entry.partition(".EX\n")[2]
+        assert any(f"{key}:" in example for key in re.findall(r"[a-z_]+", tag.split(" (")[0])), tag
+
+
+def test_every_function_and_no_other_stands_in_the_manual() -> None:
+    text = section("pyflow-workflow.5", "EXPRESSIONS").split(".SS Functions\n")[1]
+    assert re.findall(r"^\.TP\n(.+)\n(.+)$", text, re.MULTILINE) == functions()
+
+
+def test_every_name_of_expressions_stands_in_the_manual() -> None:
+    text = section("pyflow-workflow.5", "EXPRESSIONS")
+    assert NAMES - {"event", "secrets"} <= set(re.findall(r"[a-z_]+", text))
+    missing = [each for each in (*TASK_MEMBERS, *RUN_MEMBERS, *HANDLER_RUN_MEMBERS) if each not in text]
+    assert not missing

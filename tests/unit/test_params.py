@@ -49,6 +49,7 @@ def test_all_problems_are_told_at_once_in_one_line() -> None:
         (ParamType.NUMBER, "2", 2),
         (ParamType.BOOLEAN, "true", True),
         (ParamType.ARRAY, "[1, 2]", [1, 2]),
+        (ParamType.ARRAY, '["\\u0007\\u0085"]', ["\a\x85"]),
         (ParamType.OBJECT, '{"a": [null]}', {"a": [None]}),
         (ParamType.DATE, "2026-02-28", "2026-02-28"),
     ],
@@ -66,6 +67,7 @@ def test_text_is_read_as_the_type_directs(kind: ParamType, text: str, value: Any
         (ParamType.NUMBER, "nan"), (ParamType.NUMBER, "1e999"), (ParamType.NUMBER, "inf"), (ParamType.BOOLEAN, "yes"),
         (ParamType.BOOLEAN, "True"), (ParamType.ARRAY, "{}"), (ParamType.ARRAY, "[1,]"), (ParamType.ARRAY, "[" * 100),
         (ParamType.OBJECT, '{"a":1,"a":2}'), (ParamType.DATE, "2026-02-30"), (ParamType.DATE, "20260228"),
+        (ParamType.ARRAY, '["\\ud800"]'),
         (ParamType.STRING, "a\0b"), (ParamType.STRING, "\udcff"), (ParamType.STRING, "x" * 122_881),
     ],
 )  # fmt: skip
@@ -120,3 +122,52 @@ def test_variables_are_upper_case_and_their_text_is_json_or_itself() -> None:
         "PARAM_LIST_X": '[1, "é"]',
         "PARAM_TEXT": "a b",
     }
+
+
+# ---- Defaults with expressions --------------------------------------------------------------------------------------
+
+RUN = {"id": "7", "scheduled_at": None, "created_at": "2026-10-01T06:00:00+02:00"}
+DAY = Param(
+    name="day",
+    type=ParamType.DATE,
+    default="${{ date(add_days(default(run.scheduled_at, run.created_at), -1), '%F') }}",
+)
+
+
+def test_a_default_is_made_of_the_run() -> None:
+    assert params.bind([DAY], {}, from_text=False, run=RUN) == {"day": "2026-09-30"}
+
+
+def test_a_default_is_made_of_the_params_before_it_as_they_are_given() -> None:
+    path = Param(name="path", default="/srv/${{ params.day }}")
+    bound = params.bind([DAY, path], {"day": "2026-01-02"}, from_text=False, run=RUN)
+    assert bound["path"] == "/srv/2026-01-02"
+
+
+def test_a_default_that_is_one_expression_keeps_its_type() -> None:
+    hosts = Param(name="hosts", type=ParamType.ARRAY, default=["a", "b"])
+    count = Param(name="count", type=ParamType.INTEGER, default="${{ len(params.hosts) }}")
+    assert params.bind([hosts, count], {}, from_text=False, run=RUN)["count"] == 2
+
+
+def test_a_default_that_is_made_is_checked_like_any_value() -> None:
+    count = Param(name="count", type=ParamType.INTEGER, default="${{ run.id }}")
+    with pytest.raises(Refused, match="count: expected an integer"):
+        params.bind([count], {}, from_text=False, run=RUN)
+
+
+def test_a_default_that_has_no_value_is_refused_with_its_param() -> None:
+    other = Param(name="x")
+    late = Param(name="late", default="${{ params.x }}")
+    with pytest.raises(Refused, match="late: "):
+        params.bind([other, late], {}, from_text=False, run=RUN)
+
+
+def test_without_a_run_a_computed_default_is_left_open() -> None:
+    assert params.bind([DAY], {}, from_text=False) == {}
+
+
+def test_the_items_of_an_array_have_a_pattern_of_their_own() -> None:
+    hosts = Param(name="hosts", type=ParamType.ARRAY, items=ParamType.STRING, item_pattern="[a-z]+")
+    assert params.bind([hosts], {"hosts": ["a"]}, from_text=False) == {"hosts": ["a"]}
+    assert "item 2" in refusal([hosts], {"hosts": ["a", "B"]})

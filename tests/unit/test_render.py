@@ -18,10 +18,13 @@ from pyflowd.commandline import parse
 from pyflowd.errors import NotFound, Refused
 from pyflowd.layout import Cell, Style, Table, fit, span, text_width
 from pyflowd.protocol import (
+    AnswerView,
+    ApprovalPage,
     EventPage,
     Failure,
     GraphView,
     NextPage,
+    PlanView,
     Reply,
     RunPage,
     RunView,
@@ -32,9 +35,13 @@ from pyflowd.protocol import (
     WorkflowView,
 )
 from pyflowd.render_graph import graph, layers
-from pyflowd.render_runs import progress, task_phrase
-from tests.unit.views import DIAMOND, FAILED, HOST, NOW_US, QUEUED, REPLIES, RUNNING, SUCCEEDED, TASKS, WORKFLOWS
+from pyflowd.render_runs import progress
+from pyflowd.render_tasks import task_phrase
+from tests.unit import views, views_language
+from tests.unit.views import DIAMOND, FAILED, HOST, NOW_US, QUEUED, RUNNING, SUCCEEDED, TASKS, WORKFLOWS
+from tests.unit.views_language import ACCOUNTS, APPROVAL, APPROVE, FETCH, HANDLERS, ITEM, SKIPPED, SYNC
 
+REPLIES = views.REPLIES | views_language.REPLIES
 SNAPSHOTS = Path(__file__).resolve().parent.parent / "snapshots"
 TERMINAL = Style(width=80, terminal=True, timezone="Europe/Berlin", now_us=NOW_US)
 STYLES = {
@@ -83,7 +90,7 @@ def test_events_are_one_value_a_line() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 79])
-@pytest.mark.parametrize("name", ["status-host", "status-run", "list", "history", "slots"])
+@pytest.mark.parametrize("name", ["status-host", "status-run", "status-items", "list", "history", "slots"])
 def test_tables_keep_to_the_width_of_the_terminal(name: str, width: int) -> None:
     line, replies = REPLIES[name]
     text = output(line, msgspec.structs.replace(TERMINAL, width=width), replies).decode()
@@ -143,6 +150,26 @@ def test_a_state_is_told_by_word_and_glyph_as_well_as_by_colour(state: str) -> N
             ),
             "retrying in 2 min: exit code 7 (attempt 1 of 3)",
         ),
+        (
+            TaskView(task="a", state="failed", reason="exit_code", exit_code=1, error="KeyError: 'day'"),
+            "failed: KeyError: 'day' (exit code 1)",
+        ),
+        (SKIPPED, "skipped: params.full is false"),
+        (TaskView(task="a", state="skipped", reason="condition_false"), "skipped: its condition is false"),
+        (TaskView(task="a", state="skipped", reason="not_asked"), "skipped: the run was asked for other tasks only"),
+        (FETCH, "succeeded: 397 of 400, 3 failed"),
+        (
+            replace(FETCH, state="running", items={"succeeded": 120, "queued": 200, "running": 8, "retrying": 1}),
+            "running: 120 of 329, 8 running, 1 retrying",
+        ),
+        (replace(FETCH, items={}, state="skipped", reason="empty"), "skipped: its list of items is empty"),
+        (APPROVE, "waits for an answer: Canary runs v1.4.2. Roll out?"),
+        (
+            replace(APPROVE, state="succeeded", outputs={"by": "berta", "choice": "half"}),
+            "succeeded: approved by berta, who chose half",
+        ),
+        (TaskView(task="a", state="running", kind="workflow", called_runs=[7, 9]), "running: run 9"),
+        (TaskView(task="a", state="succeeded", kind="workflow", called_runs=[7]), "succeeded: run 7"),
     ],
 )
 def test_the_reason_of_a_state_is_spelled_out(view: TaskView, phrase: str) -> None:
@@ -162,6 +189,66 @@ def test_a_run_of_many_tasks_leaves_page_by_page() -> None:
     pieces = [b"".join(shown.feed(reply)) for reply in (FAILED, *pages)] + [b"".join(shown.end())]
     assert max(map(len, pieces)) < 40_000
     assert len(json.loads(b"".join(pieces))["tasks"]) == 10_000
+
+
+def test_ten_thousand_items_leave_page_by_page() -> None:
+    fan = replace(FETCH, items={"succeeded": 10_000})
+    pages = [
+        TaskPage(tasks=[replace(ITEM, state="succeeded", item=f"{page}-{number}") for number in range(100)])
+        for page in range(100)
+    ]
+    invocation = parse(["status", "61", "-o", "json"], now_us=NOW_US, zone=TERMINAL.zone)
+    shown = render.renderer(invocation, TERMINAL)
+    replies = (SYNC, TaskPage(tasks=[ACCOUNTS, fan]), *pages, TaskPage(tasks=[SKIPPED, *HANDLERS]))
+    pieces = [b"".join(shown.feed(reply)) for reply in replies] + [b"".join(shown.end())]
+    assert max(map(len, pieces)) < 60_000
+    found = json.loads(b"".join(pieces))
+    assert [item["key"] for item in found["tasks"]["fetch"]["items"][::5_000]] == ["0-0", "50-0"]
+    assert (list(found["tasks"]), list(found["handlers"])) == (
+        ["accounts", "fetch", "restore-test"], ["tell", "accounts.undo", "ping"],
+    )  # fmt: skip
+
+
+def test_a_fan_out_that_has_no_items_yet_has_an_empty_array() -> None:
+    fan = replace(FETCH, state="waiting", items={})
+    found = json.loads(output("status 61 -o json", TERMINAL, [SYNC, TaskPage(tasks=[fan, SKIPPED])]))
+    assert (found["tasks"]["fetch"]["items"], "items" in found["tasks"]["restore-test"]) == ([], False)
+
+
+def test_the_undoing_of_an_item_is_a_handler_of_its_own() -> None:
+    undoing = replace(HANDLERS[1], task="fetch.undo[acme]", of="fetch[acme]", item="acme", position=17)
+    found = json.loads(output("status 61 -o json", TERMINAL, [SYNC, TaskPage(tasks=[FETCH, ITEM, undoing])]))
+    assert found["handlers"]["fetch.undo[acme]"]["of"] == "fetch[acme]"
+    assert len(found["tasks"]["fetch"]["items"]) == 1
+
+
+def test_items_that_are_not_shown_are_counted_after_those_that_are() -> None:
+    fan = replace(FETCH, items={"failed": 12, "running": 4})
+    pages: list[Reply] = [SYNC, TaskPage(tasks=[fan, ITEM]), TaskPage(tasks=[ITEM, SKIPPED])]
+    lines = output("status 61", STYLES["pipe"], pages).decode().splitlines()
+    at = next(number for number, line in enumerate(lines) if "14 more" in line)
+    assert lines[at].strip() == "and 14 more: pyflowctl status 61 --items"
+    assert "fetch[acme]" in lines[at - 1]
+    assert "restore-test" in lines[at + 1]
+
+
+def test_items_that_succeeded_are_not_counted_as_left_out() -> None:
+    assert "more" not in output("status 61", TERMINAL, [SYNC, TaskPage(tasks=[FETCH, ITEM, ITEM, ITEM])]).decode()
+
+
+def test_a_run_that_was_waited_for_shows_failed_items_only_of_what_failed() -> None:
+    other = replace(ITEM, task="send[x]", of="send")
+    send = replace(FETCH, task="send", state="failed", items={"failed": 1})
+    text = output("run x --wait", TERMINAL, [SYNC, TaskPage(tasks=[FETCH, ITEM]), TaskPage(tasks=[send, other])])
+    assert b"send[x]" in text
+    assert b"fetch[acme]" not in text
+
+
+def test_the_hint_after_a_failed_item_can_be_pasted() -> None:
+    fan = replace(FETCH, state="failed", items={"failed": 1})
+    item = replace(ITEM, task="fetch[$(reboot)]", item="$(reboot)")
+    text = output("status 61", TERMINAL, [SYNC, TaskPage(tasks=[fan, item])]).decode()
+    assert "  pyflowctl logs 61 'fetch[$(reboot)]'\n" in text
 
 
 def test_of_a_run_that_is_waited_for_the_last_state_counts() -> None:
@@ -294,7 +381,27 @@ def test_a_failure_of_the_wire_is_told_as_the_error_it_was() -> None:
 @given(st.text(max_size=30))
 def test_texts_of_others_cannot_command_the_terminal(text: str) -> None:
     view = msgspec.structs.replace(FAILED, error=text, params={"p": text}, requested_by=text)
-    shown = output("status 42", TERMINAL, [view, TaskPage(tasks=[TaskView(task="a", state="failed", error=text)])])
+    tasks = [
+        TaskView(task="a", state="failed", error=text),
+        replace(FETCH, items={"failed": 1}),
+        replace(ITEM, task=f"fetch[{text}]", item=text),
+        replace(SKIPPED, values={text: text}),
+        replace(APPROVE, task=f"ask[{text}]", values={"message": text}, choices=[text or "x"]),
+        replace(HANDLERS[1], task=f"fetch.undo[{text}]", item=text, of=text),
+    ]
+    view = replace(view, outputs={text: text})
+    shown = output("status 42", TERMINAL, [view, TaskPage(tasks=tasks)])
+    graph_view = GraphView(title="g", tasks=tasks[1:2], handlers=tasks[-1:])
+    shown += output("graph 42", TERMINAL, [graph_view])
+    approval = replace(APPROVAL, task=text, message=text, choices=[text], allow=[text], requested_by=text)
+    shown += output("approvals", TERMINAL, [ApprovalPage(approvals=[approval])])
+    shown += output("status", TERMINAL, [replace(HOST, approvals=[approval])])
+    answer = AnswerView(run=1, workflow="w", task=text, approved=True, by=text, choice=text)
+    shown += output("approve 1 a", TERMINAL, [answer])
+    shown += output("run w --dry-run", TERMINAL, [
+        PlanView(workflow="w", params={"p": text}, tasks=[replace(FETCH, condition=text, repeat=text, fan_out=text)],
+                 commands={"fetch": text}, outputs={text: text})
+    ])  # fmt: skip
     assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]", shown)
 
 

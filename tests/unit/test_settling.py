@@ -1,9 +1,9 @@
-"""When a change in the folder is believed (rules D4 and D6), over times that the test makes."""
+"""When a change in the folder is believed (rule D4), over times that the test makes."""
 
 from __future__ import annotations
 
 from pyflowd.loader_frames import Signature
-from pyflowd.settling import AWAY_US, HOLD_US, OPEN_LIMIT_US, SETTLE_US, FolderGone, Scan, Settling, plan
+from pyflowd.settling import AWAY_US, OPEN_LIMIT_US, SETTLE_US, Settling
 
 OLD = Signature(1, 1, 10, 1)
 NEW = Signature(2, 2, 20, 1)
@@ -78,52 +78,3 @@ def test_a_file_that_stays_away_is_gone() -> None:
     settling = settled(a=OLD)
     assert settling.observe({}, 500_000).look_again_us == 500_000 + AWAY_US
     assert settling.observe({}, 500_000 + AWAY_US).entries == {}
-
-
-# ---- Plans ----------------------------------------------------------------------------------------------------------
-
-TEN = {f"f{n}": OLD for n in range(10)}
-
-
-def without(count: int) -> Scan:
-    return Scan(dict(list(TEN.items())[count:]))
-
-
-def test_new_and_changed_files_are_loaded() -> None:
-    found = plan({"a": OLD, "b": OLD}, Scan({"a": OLD, "b": NEW, "c": NEW}), None, 0)
-    assert (found.changed, found.gone) == ({"b": NEW, "c": NEW}, ())
-
-
-def test_a_file_that_went_is_gone() -> None:
-    assert plan({"a": OLD, "b": OLD}, Scan({"b": OLD}), None, 0).gone == ("a",)
-
-
-def test_up_to_a_fifth_may_go_at_once() -> None:
-    assert plan(TEN, without(2), None, 0).gone == ("f0", "f1")
-
-
-def test_more_than_a_fifth_at_once_is_held() -> None:
-    found = plan(TEN, without(3), None, 5)
-    assert (found.gone, found.held, found.held_since_us) == ((), ("f0", "f1", "f2"), 5)
-
-
-def test_what_is_held_goes_when_the_hold_is_over() -> None:
-    assert plan(TEN, without(3), 5, HOLD_US + 4).gone == ()
-    assert plan(TEN, without(3), 5, HOLD_US + 5) == plan(TEN, without(3), None, 0).__class__(gone=("f0", "f1", "f2"))
-
-
-def test_a_hold_ends_when_the_files_are_back() -> None:
-    assert plan(TEN, Scan(TEN), 5, 10).held_since_us is None
-
-
-def test_few_files_may_all_go() -> None:
-    assert plan({"a": OLD}, Scan({}), None, 0).gone == ("a",)
-
-
-def test_a_folder_that_is_gone_is_held_however_few_its_files() -> None:
-    assert plan({"a": OLD}, FolderGone("gone"), None, 0).held == ("a",)
-
-
-def test_changes_are_loaded_even_while_others_are_held() -> None:
-    scan = Scan({**without(3).entries, "new": NEW})
-    assert plan(TEN, scan, None, 0).changed == {"new": NEW}

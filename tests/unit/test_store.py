@@ -12,10 +12,12 @@ import pytest
 
 from pyflowd.clock import US
 from pyflowd.errors import Unavailable
-from pyflowd.events import AttemptEnded, DaemonStopped
+from pyflowd.events import AttemptEnded, DaemonStopped, RunCreated
+from pyflowd.janitor import Janitor
 from pyflowd.model import Exit, Retention, Shell, Task, Workflow
-from pyflowd.retention import RUNS_PER_PIECE, Janitor, Retirement, expired
+from pyflowd.retention import RUNS_PER_PIECE, Retirement, expired
 from pyflowd.runs import LiveRun, Runs
+from pyflowd.scratch import Scratch
 from pyflowd.store import statements
 from pyflowd.store import store as store_module
 from pyflowd.store.batch import RunMeta
@@ -38,7 +40,7 @@ class Host:
         self.root = root
         self.clock, self.timers = FakeClock(), Timers()
         self.store = Store(str(root / "state"))
-        self.runs = Runs(self.store, self.clock, self.timers, 100)
+        self.runs = Runs(self.store, self.clock, self.timers, 100, zone("UTC"))
         self.workflows = Workflows(self.store, self.runs, "host", zone("UTC"))
         self.logs = TaskLogs(str(root / "log"))
 
@@ -55,7 +57,7 @@ class Host:
         meta = RunMeta(
             run=self.runs.next_run(), workflow="w", digest="d1", trigger="manual", created_us=self.clock.wall_us()
         )
-        live = self.runs.create(meta, WORKFLOW, {})
+        live = self.runs.create(meta, WORKFLOW, RunCreated(meta.created_us))
         self.runs.start(live)
         self.runs.fill("epoch")
         return live
@@ -344,7 +346,7 @@ def test_a_live_run_is_never_taken_away(host: Host) -> None:
 
 def retire(host: Host, policy: Retention) -> None:
     """Retention to its end, as the dispatcher's turns would have it."""
-    janitor = Janitor(host.logs)
+    janitor = Janitor(host.logs, Scratch(str(host.logs.folder), "x"))
     retirement = Retirement(host.runs, host.workflows, host.logs, janitor, policy)
     retirement.begin()
     while host.timers.next_due_us() is not None:
@@ -368,7 +370,7 @@ def test_logs_stay_while_the_removal_of_their_run_is_not_durable(host: Host) -> 
     """A full disk keeps the batch from being committed: what it says has not happened yet."""
     host.install()
     runs = [host.ended_run(log_bytes=10) for _ in range(2)]
-    janitor = Janitor(host.logs)
+    janitor = Janitor(host.logs, Scratch(str(host.logs.folder), "x"))
     Retirement(host.runs, host.workflows, host.logs, janitor, Retention(runs=1)).begin()
     for _ in range(5):
         host.clock.advance(1)

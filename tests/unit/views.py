@@ -15,6 +15,8 @@ from pyflowd.protocol import (
     HostView,
     NextPage,
     NextView,
+    NotificationPage,
+    NotificationView,
     PlanView,
     Reply,
     RunPage,
@@ -273,6 +275,29 @@ PLAN = PlanView(
     commands={"dump": "pg_dump app > /var/backups/app.sql", "checksum": "sha256sum app.sql\nsync", "ship": "./ship.sh"},
     warnings=[PROBLEM],
 )
+NOTIFICATIONS = [
+    NotificationView(
+        notification=14, id="5f0c2a91-14", channel="deploys", state="waiting", subject="deploy failed on web1 (run 51)",
+        created_us=at_us("21:15:00"), tries=3, next_us=at_us("21:19:10"),
+        error="chat.example.com:443: no answer in time", workflow="deploy", run=51,
+    ),
+    NotificationView(
+        notification=13, id="5f0c2a91-13", channel="oncall", state="sent", subject="message from anna on web1",
+        created_us=at_us("21:14:00"), tries=1, ended_us=at_us("21:14:01.25"),
+    ),
+    NotificationView(
+        notification=12, id="5f0c2a91-12", channel="pager", state="given_up",
+        subject="nightly-backup failed on web1 (run 42)",
+        created_us=at_us("2026-03-01T02:33:13+01:00"), tries=32, ended_us=at_us("03:10:00"),
+        error='there is no channel "pager" in the settings', workflow="nightly-backup", run=42,
+    ),
+    NotificationView(
+        notification=11, id="5f0c2a91-11", channel="oncall", state="dropped",
+        subject="sync-mail failed on web1 (run 9)",
+        created_us=at_us("02:00:00"), ended_us=at_us("02:00:00"), error="10000 messages waited already",
+        workflow="sync-mail", run=9,
+    ),
+]  # fmt: skip
 REPLIES: dict[str, tuple[str, list[Reply]]] = {
     "status-host": ("status", [HOST]),
     "status-idle": ("status", [IDLE]),
@@ -292,6 +317,8 @@ REPLIES: dict[str, tuple[str, list[Reply]]] = {
     "next": ("next", [NextPage(slots=NEXT)]),
     "slots": ("slots", [SlotPage(slots=SLOTS)]),
     "events": ("events", [EventPage(events=EVENTS)]),
+    "notify": ("notify oncall hello", [NotificationPage(notifications=NOTIFICATIONS[1:2])]),
+    "notifications": ("notifications", [NotificationPage(notifications=NOTIFICATIONS)]),
     "reload": ("reload", [WorkflowPage(workflows=WORKFLOWS[3:])]),
     "doctor": ("doctor", [HealthView(checks=CHECKS)]),
     "version": ("version", [VersionView(version="0.1.0", pid=812)]),

@@ -1,0 +1,103 @@
+"""Folders of a run: `$PYFLOW_SCRATCH`, which its tasks share, the files in which they give outputs on, and what is kept
+of them. Makes, reads and removes; what an output means is in `gather`.
+
+    scratch/RUN-TOKEN/work    $PYFLOW_SCRATCH, removed with the run's end
+    scratch/RUN-TOKEN/out     one file per attempt, made by the task if it has something to say
+    artifacts/000000/RUN/TASK/NAME
+
+The token cannot be guessed, so that a run of tasks of several users can share its folder without opening it to others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import shutil
+import stat
+
+_RUNS_PER_FOLDER = 1000
+
+
+class Scratch:
+    """The scratch folders of one instance."""
+
+    def __init__(self, state: str, secret: str) -> None:
+        self._state = state
+        self._secret = secret.encode()
+        self.folder = f"{state}/scratch"
+        self.artifacts = f"{state}/artifacts"
+        self._made: dict[int, bool] = {}
+
+    def run_folder(self, run: int) -> str:
+        token = hmac.new(self._secret, str(run).encode(), hashlib.sha256).hexdigest()[:24]
+        return f"{self.folder}/{run}-{token}"
+
+    def work(self, run: int) -> str:
+        return f"{self.run_folder(run)}/work"
+
+    def output(self, run: int, log_name: str, attempt: int) -> str:
+        return f"{self.run_folder(run)}/out/{log_name}.{attempt}"
+
+    def prepare(self, run: int, *, shared: bool) -> None:
+        """Make the folders of a run; `shared`: other users than ours have tasks in it. Raises OSError."""
+        if self._made.get(run) is shared:
+            return
+        folder = self.run_folder(run)
+        for path in (folder, f"{folder}/work", f"{folder}/out"):
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        if shared:
+            for path in (self._state, self.folder, folder):
+                os.chmod(path, 0o711)  # noqa: S103  (the token keeps strangers out)
+            for path in (f"{folder}/work", f"{folder}/out"):
+                os.chmod(path, 0o1777)  # noqa: S103
+        self._made[run] = shared
+
+    def read(self, path: str, max_bytes: int) -> bytes | None:
+        """What a task wrote; None where it wrote nothing. Raises ValueError for what is no plain file, or too long."""
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ValueError(f"cannot be read: {error.strerror}") from None
+        try:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError("is no plain file")
+            if status.st_size > max_bytes:
+                raise ValueError(f"has {status.st_size} bytes; at most {max_bytes}: give a file's name instead")
+            found = b""
+            while len(found) <= max_bytes and (part := os.read(handle, max_bytes + 1)):
+                found += part
+            if len(found) > max_bytes:
+                raise ValueError(f"has more than {max_bytes} bytes")
+            return found
+        finally:
+            os.close(handle)
+
+    def artifact_folder(self, run: int) -> str:
+        return f"{self.artifacts}/{run // _RUNS_PER_FOLDER:06}/{run}"
+
+    def artifact(self, run: int, log_name: str, name: str) -> str:
+        return f"{self.artifact_folder(run)}/{log_name}/{name}"
+
+    def forget(self, run: int) -> bool:
+        """The run has ended; whether there is something to remove."""
+        return self._made.pop(run, None) is not None
+
+    def remove(self, run: int) -> None:
+        """Take the scratch folder of a run away; may take long."""
+        shutil.rmtree(self.run_folder(run), ignore_errors=True)
+
+    def remove_artifacts(self, run: int) -> None:
+        shutil.rmtree(self.artifact_folder(run), ignore_errors=True)
+
+    def leftovers(self, live: set[int]) -> list[int]:
+        """Runs that have a folder here and are not live any more: the daemon died between their end and its removal."""
+        try:
+            names = os.listdir(self.folder)
+        except FileNotFoundError:
+            return []
+        runs = [int(head) for head, dash, _ in (name.partition("-") for name in names) if dash and head.isdecimal()]
+        return [run for run in runs if run not in live and os.path.exists(self.run_folder(run))]

@@ -1,0 +1,53 @@
+"""Scenarios of the corpus about schedules: the scheduler as the daemon has it, driven by a clock that is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyflowd.model import Overlap
+from tests.daemon.test_schedules import EVERY_MINUTE, MINUTE, Host
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    made = Host(tmp_path)
+    yield made
+    made.stop()
+
+
+def six_minutes(host: Host, policy: Overlap) -> int:
+    """A slot every minute, runs of 90 s; the most runs that were live at once."""
+    host.install(EVERY_MINUTE, overlap=policy)
+    began: dict[int, int] = {}
+    peak = 0
+    for quarter in range(6 * 4):
+        host.advance(MINUTE / 4, MINUTE / 4)
+        for run in list(host.runs.live):
+            began.setdefault(run, quarter)
+            if quarter - began[run] == 6:
+                host.end_run(run)
+        peak = max(peak, len(host.runs.live))
+    return peak
+
+
+@pytest.mark.scenario("argo-cron-policy")
+def test_runs_of_ninety_seconds_every_minute_are_two_at_once_where_that_is_allowed(host: Host) -> None:
+    assert six_minutes(host, Overlap.ALLOW) == 2
+    assert [fate for _, fate in host.fates()] == ["fired"] * 6
+
+
+@pytest.mark.scenario("argo-cron-policy")
+def test_every_second_start_is_skipped_and_recorded_where_one_run_may_be_live(host: Host) -> None:
+    assert six_minutes(host, Overlap.SKIP) == 1
+    assert [fate for _, fate in host.fates()] == ["fired", "overlap"] * 3
+
+
+@pytest.mark.scenario("argo-cron-policy")
+def test_the_older_run_is_cancelled_where_a_newer_one_replaces_it(host: Host) -> None:
+    assert six_minutes(host, Overlap.REPLACE) == 1
+    assert [fate for _, fate in host.fates()] == ["fired"] * 6
+    ends = [tuple(host.store.one("run", run)[2:4]) for run in range(1, 6)]
+    assert ends == [("cancelled", "replaced")] * 5
