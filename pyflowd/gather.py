@@ -92,10 +92,19 @@ def keep_artifact(source: str, target: str, max_bytes: int, owner: int | None) -
             raise ValueError("is no plain file")
         if owner is not None and status.st_uid != owner:
             raise ValueError("does not belong to the task's user")
-        os.makedirs(os.path.dirname(target), mode=0o750, exist_ok=True)
+        _make_folders(os.path.dirname(target))
         return _copy(handle, target, max_bytes)
     finally:
         os.close(handle)
+
+
+def _make_folders(folder: str) -> None:
+    """Those that are missing, which anybody may pass through and nobody may list: see `scratch`."""
+    if not os.path.isdir(folder):
+        _make_folders(os.path.dirname(folder))
+        with contextlib.suppress(FileExistsError):  # another thread was faster
+            os.mkdir(folder)
+        os.chmod(folder, 0o711)  # noqa: S103  (whatever the umask is)
 
 
 def _copy(source: int, target: str, max_bytes: int) -> KeptFile:
@@ -110,6 +119,7 @@ def _copy(source: int, target: str, max_bytes: int) -> KeptFile:
                 digest.update(part)
                 copy.write(part)
             copy.flush()
+            os.fchmod(copy.fileno(), 0o644)
             os.fsync(copy.fileno())
         os.rename(beside, target)
     except BaseException:

@@ -67,6 +67,8 @@ class InsideTasks:
         self._timers: dict[str, list[Timer]] = {}
         self._callers: dict[int, set[str]] = {}
         """Run to the attempts that wait for it."""
+        self._ended_some = False
+        """Whether an attempt has ended: what comes after it may have become ready."""
         self._ending: set[int] = set()
         """Runs that ended in this turn, and whose callers are about to be told."""
         self._stops: dict[str, Stop] = {}
@@ -78,6 +80,7 @@ class InsideTasks:
 
     def settle(self, ended: list[LiveRun]) -> bool:
         """Do what this turn asks for; whether anything was done (others may have something to do then)."""
+        self._ended_some = False
         self._ending = {live.meta.run for live in ended}
         todo, self.runs.inside = self.runs.inside, []
         for live, task, grace_s in todo:
@@ -92,7 +95,7 @@ class InsideTasks:
         self._ending = set()
         for run in self.runs.changed & self._conditions.keys():
             self._look_again(run)
-        return bool(todo or self.runs.inside)
+        return bool(todo or self._ended_some or self.runs.inside)
 
     def _begin(self, live: LiveRun, task: TaskRun) -> None:
         kind = task.definition.kind
@@ -139,6 +142,7 @@ class InsideTasks:
                 self._end(attempt_id, Stopped(ended_us=self._now_us(), stop=why))
 
     def _end(self, attempt_id: str, end: End, given: Given | None = None) -> None:
+        self._ended_some = True
         for timer in self._timers.pop(attempt_id, ()):
             timer.cancel()
         found = self.runs.under_way(attempt_id)
@@ -310,7 +314,7 @@ class InsideTasks:
         self._at(attempt_id, 0, look)
 
     def _until_us(self, live: LiveRun, task: TaskRun, kind: Wait) -> int:
-        """The instant that `until` names; `HH:MM` is the next such moment after the attempt began, in the run's zone."""
+        """The instant that `until` names; `HH:MM` is the next such moment after the beginning, in the run's zone."""
         text = template.render_text(kind.until, TaskNames(live.facts, task)).strip()
         began = from_us(task.attempt.started_us if task.attempt else self._now_us()).astimezone(live.facts.zone)
         time_of_day = _TIME_OF_DAY.fullmatch(text)

@@ -3,9 +3,10 @@ of them. Makes, reads and removes; what an output means is in `gather`.
 
     scratch/RUN-TOKEN/work    $PYFLOW_SCRATCH, removed with the run's end
     scratch/RUN-TOKEN/out     one file per attempt, made by the task if it has something to say
-    artifacts/000000/RUN/TASK/NAME
+    artifacts/000000/RUN-TOKEN/TASK/NAME
 
-The token cannot be guessed, so that a run of tasks of several users can share its folder without opening it to others.
+The token cannot be guessed, so that a run of tasks of several users can share its folders without opening them to
+others.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ class Scratch:
         self.artifacts = f"{state}/artifacts"
         self._made: dict[int, bool] = {}
 
+    def _name(self, run: int) -> str:
+        return f"{run}-{hmac.new(self._secret, str(run).encode(), hashlib.sha256).hexdigest()[:24]}"
+
     def run_folder(self, run: int) -> str:
-        token = hmac.new(self._secret, str(run).encode(), hashlib.sha256).hexdigest()[:24]
-        return f"{self.folder}/{run}-{token}"
+        return f"{self.folder}/{self._name(run)}"
 
     def work(self, run: int) -> str:
         return f"{self.run_folder(run)}/work"
@@ -77,7 +80,7 @@ class Scratch:
             os.close(handle)
 
     def artifact_folder(self, run: int) -> str:
-        return f"{self.artifacts}/{run // _RUNS_PER_FOLDER:06}/{run}"
+        return f"{self.artifacts}/{run // _RUNS_PER_FOLDER:06}/{self._name(run)}"
 
     def artifact(self, run: int, log_name: str, name: str) -> str:
         return f"{self.artifact_folder(run)}/{log_name}/{name}"

@@ -94,9 +94,7 @@ def _check_end(run: Run) -> None:
         where = f"run {run.run_id}, {node.name} of {node.section or 'tasks'}"
         if node.section is Section.ON_ERROR:
             assert node.state in TASK_TERMINAL or not node.attempts, where
-        elif node.section in (Section.TASKS, Section.UNDO):
-            assert node.state in TASK_TERMINAL, where
-        elif began and node.section in (of_outcome, Section.FINALLY):
+        elif node.section in (Section.TASKS, Section.UNDO) or (began and node.section in (of_outcome, Section.FINALLY)):
             assert node.state in TASK_TERMINAL, where
         elif node.section is not of_outcome:
             assert not node.attempts, where

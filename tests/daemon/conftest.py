@@ -33,7 +33,7 @@ def daemon(instance: Instance) -> Instance:
 
 @pytest.fixture(scope="module")
 def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    """One for all tests of a module, whose workflows keep out of each other's way. What they leave behind is checked."""
+    """One for all tests of a module, whose workflows are apart. What they leave behind is checked."""
     made = Instance(tmp_path_factory.mktemp("shared") / "root")
     made.start()
     try:

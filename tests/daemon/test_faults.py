@@ -448,7 +448,24 @@ def parts() -> Iterator[Parts]:
     health = Health("test", clock.wall_us())
     control = SimpleNamespace(has_work=lambda: "control" in busy)
     workflows = SimpleNamespace(has_work=lambda: "workflows" in busy, next_due_us=lambda: 1)
-    given: dict[str, Any] = dict.fromkeys(("store", "runs", "link", "logs", "selector", "settings", "host"))
+    given: dict[str, Any] = dict.fromkeys(
+        (
+            "store",
+            "runs",
+            "inside",
+            "http",
+            "endings",
+            "scratch",
+            "janitor",
+            "notifier",
+            "pool",
+            "link",
+            "logs",
+            "selector",
+            "settings",
+            "host",
+        )
+    )
     given |= {"control": control, "workflows": workflows, "health": health, "clock": clock, "timers": Timers()}
     made = Parts(Dispatcher(**given), health, busy)
     yield made

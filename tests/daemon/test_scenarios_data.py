@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 
 import pytest
 
@@ -42,6 +43,55 @@ def test_a_file_that_is_not_there_fails_its_task_with_its_path_and_an_optional_o
     assert (task["state"], task["reason"]) == ("failed", "output_invalid")
     assert f"{scenario.folder}/out/report.csv" in task["error"]
     assert states(run)["may"] == "succeeded"
+
+
+def test_files_of_tasks_and_items_that_are_not_done_again_are_there_for_those_that_are(scenario: Scenario) -> None:
+    """Also in a rerun of a rerun."""
+    run = scenario.run("""
+        tasks:
+          one: {run: echo from one > one, artifacts: {file: one}}
+          many:
+            for_each: [a, b]
+            env: {KEY: "${{ item }}"}
+            run: echo "from $KEY" > $KEY
+            artifacts: {file: "${{ item }}"}
+          last:
+            needs: [one, many]
+            env:
+              ONE: ${{ tasks.one.artifacts.file }}
+              MANY: ${{ join(pick(tasks.many.results, 'artifacts.file'), ' ') }}
+            run: cat "$ONE" $MANY >> trace; [ -e cure ]
+    """)
+    for name in ("one", "a", "b"):
+        scenario.path(name).unlink()
+    for _ in range(2):
+        done = scenario.instance.ctl("-o", "json", "rerun", run["run"], "--failed", "--wait")
+        run = json.loads(done.stdout)
+    assert run["tasks"]["last"]["error"] == "exit code 1"
+    assert scenario.trace == ["from one", "from a", "from b"] * 3
+    kept = scenario.instance.ctl("artifacts", run["run"], "many[b]", "file", "--to", "-")
+    assert kept.stdout == "from b\n", kept.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts tasks as another user")
+def test_a_file_that_one_user_left_is_read_by_a_task_of_another(scenario: Scenario) -> None:
+    """The path is known to the run's tasks only: nobody can list the folders above it."""
+    run = scenario.run("""
+        tasks:
+          write: {run: umask 077; echo hello > said, artifacts: {said: said}}
+          read:
+            needs: write
+            user: nobody
+            cwd: /
+            env: {SAID: "${{ tasks.write.artifacts.said }}"}
+            run: |
+              task=$(dirname "$SAID"); run=$(dirname "$task"); all=$(dirname "$run")
+              for folder in "$task" "$run" "$all"; do
+                if ls "$folder" 2> /dev/null; then exit 9; fi
+              done
+              echo "said=$(cat "$SAID")" >> "$PYFLOW_OUTPUT"
+    """)
+    assert run["tasks"]["read"]["outputs"] == {"said": "hello"}, run["error"]
 
 
 # ---- Values ---------------------------------------------------------------------------------------------------------

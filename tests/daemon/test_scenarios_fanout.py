@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -339,6 +340,30 @@ def test_a_workflow_counts_by_calling_itself(scenario: Scenario) -> None:
     run = scenario.run("tasks: {count: {workflow: counter}}\noutputs: {n: '${{ tasks.count.outputs.n }}'}\n")
     assert run["outputs"] == {"n": 10}
     assert scenario.trace == [*map(str, range(10)), "back at 1"]
+
+
+def test_what_follows_a_called_run_does_not_wait_for_something_else_to_happen(scenario: Scenario) -> None:
+    """The daemon looks up every two seconds by itself: twenty such waits would be longer than the test's patience.
+
+    Nobody asks for the run of which this is meanwhile, as each question and each answer makes the daemon look, too.
+    """
+    scenario.install("nothing", "tasks: {a: {run: 'true'}}")
+    tasks: dict[str, Any] = {"t0": {"run": "true"}}
+    for number in range(1, 21):
+        tasks[f"call{number}"] = {"needs": f"t{number - 1}", "workflow": "nothing"}
+        tasks[f"t{number}"] = {"needs": f"call{number}", "run": "true"}
+    scenario.install("chain-of-calls", {"tasks": tasks})
+    assert scenario.run({"tasks": {"chain": {"workflow": "chain-of-calls"}}})["state"] == "succeeded"
+
+
+def test_what_follows_a_condition_does_not_wait_for_something_else_to_happen(scenario: Scenario) -> None:
+    tasks: dict[str, Any] = {"t0": {"run": "true"}}
+    for number in range(1, 21):
+        before = f"tasks.t{number - 1}.state == 'succeeded'"
+        tasks[f"wait{number}"] = {"wait": {"condition": before}}
+        tasks[f"t{number}"] = {"needs": f"wait{number}", "run": "true"}
+    scenario.install("chain-of-waits", {"tasks": tasks})
+    assert scenario.run({"tasks": {"chain": {"workflow": "chain-of-waits"}}})["state"] == "succeeded"
 
 
 @pytest.mark.scenario("argo-parallel-nested")

@@ -157,7 +157,7 @@ def test_an_undisturbed_run_comes_to_this_end(ready: Instance, fail: bool) -> No
 AT_THE_START = ("connected", "reconciled")
 IN_A_REPLY = ("before_reply", "after_reply")
 PASSINGS = {point: range(1, 60, 4) if LONG else (4, 9) for point in CRASHPOINTS if point not in AT_THE_START}
-PASSINGS |= {point: (1, 2) for point in IN_A_REPLY}
+PASSINGS |= dict.fromkeys(IN_A_REPLY, (1, 2))
 """At which passing of a point the daemon dies: of a reply there are few, of all others a dozen or more."""
 DEATHS = [(point, count) for point, counts in PASSINGS.items() for count in counts]
 

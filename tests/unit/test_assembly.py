@@ -292,13 +292,29 @@ def test_filling_is_bounded() -> None:
 
 PIECES = st.lists(
     st.sampled_from(
-        """
-        ${{ template.s }} | ${{ template.n }} | ${{ params.p }} | ${{template['s'] == params.p}} | $${{ no }} | }} | $ |
-        ${{ default(template.o, params.p) }} | ${{ template.l + [template.n, params.p] }} | template.s | { | ${ | { 1 }} |
-        ${{ '}}' if template.n > 1 else "${{" }} | ${{ template.m.k }} | ${{ template.l[0] }} | é | ${{ 1 }}
-        """.replace("\n", " ")
-        .strip()
-        .split(" | ")
+        [
+            piece.strip()
+            for piece in [
+                "\n        ${{ template.s }}",
+                " ${{ template.n }}",
+                " ${{ params.p }}",
+                "\n        ${{template['s'] == params.p}}",
+                " $${{ no }}",
+                " }}",
+                " $",
+                "\n        ${{ default(template.o, params.p) }}",
+                " ${{ template.l + [template.n, params.p] }}",
+                "\n        template.s",
+                " {",
+                " ${",
+                " { 1 }}",
+                "\n        ${{ '}}' if template.n > 1 else \"${{\" }}",
+                " ${{ template.m.k }}",
+                " ${{ template.l[0] }}",
+                " é",
+                " ${{ 1 }}\n        ",
+            ]
+        ]
     ),
     min_size=1,
     max_size=5,
