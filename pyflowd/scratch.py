@@ -11,6 +11,7 @@ others.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import os
@@ -18,6 +19,12 @@ import shutil
 import stat
 
 _RUNS_PER_FOLDER = 1000
+
+
+@functools.lru_cache(maxsize=1024)
+def _name(secret: bytes, run: int) -> str:
+    """Of the folders of a run: asked for several times with each task."""
+    return f"{run}-{hmac.new(secret, str(run).encode(), hashlib.sha256).hexdigest()[:24]}"
 
 
 class Scratch:
@@ -31,7 +38,7 @@ class Scratch:
         self._made: dict[int, bool] = {}
 
     def _name(self, run: int) -> str:
-        return f"{run}-{hmac.new(self._secret, str(run).encode(), hashlib.sha256).hexdigest()[:24]}"
+        return _name(self._secret, run)
 
     def run_folder(self, run: int) -> str:
         return f"{self.folder}/{self._name(run)}"

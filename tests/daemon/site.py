@@ -21,6 +21,10 @@ Reply = tuple[int, Any]
 """Status, and what is sent as JSON."""
 
 
+def _not_there(asked: Asked) -> Reply:
+    return 404, f"no {asked.path}"
+
+
 class Site:
     """`routes`: path to what makes the reply; a path without one is 404."""
 
@@ -35,7 +39,7 @@ class Site:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 asked = Asked(self.command, url.path, dict(parse_qsl(url.query)), body)
                 site.asked.append(asked)
-                status, value = site.routes.get(asked.path, lambda _: (404, None))(asked)
+                status, value = site.routes.get(asked.path, _not_there)(asked)
                 data = json.dumps(value).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

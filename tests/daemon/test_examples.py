@@ -65,6 +65,13 @@ def told(site: Site) -> str:
     return site.paths("/hook")[-1].body.decode()
 
 
+def test_lint_has_nothing_to_say_about_the_examples(instance: Instance) -> None:
+    files = sorted(EXAMPLES.glob("*.yaml"))
+    done = instance.ctl("-o", "json", "lint", *files)
+    assert len(files) == 4
+    assert json.loads(done.stdout) == []
+
+
 # ---- nightly-backup -------------------------------------------------------------------------------------------------
 
 

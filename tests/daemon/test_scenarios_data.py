@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.daemon.instance import wait_until
+from tests.daemon.instance import Instance, wait_until
 from tests.daemon.scenario import Scenario, states
 
 # ---- Files ----------------------------------------------------------------------------------------------------------
@@ -73,10 +76,23 @@ def test_files_of_tasks_and_items_that_are_not_done_again_are_there_for_those_th
     assert kept.stdout == "from b\n", kept.stderr
 
 
+@pytest.fixture
+def for_all() -> Iterator[Scenario]:
+    """On a root that every account of the host can come to, unlike those of pytest."""
+    with tempfile.TemporaryDirectory(prefix="pyflow-test-") as folder:
+        os.chmod(folder, 0o755)
+        made = Instance(Path(folder) / "root")
+        try:
+            made.start()
+            yield Scenario(made, Path(folder))
+        finally:
+            made.end()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root starts tasks as another user")
-def test_a_file_that_one_user_left_is_read_by_a_task_of_another(scenario: Scenario) -> None:
+def test_a_file_that_one_user_left_is_read_by_a_task_of_another(for_all: Scenario) -> None:
     """The path is known to the run's tasks only: nobody can list the folders above it."""
-    run = scenario.run("""
+    run = for_all.run("""
         tasks:
           write: {run: umask 077; echo hello > said, artifacts: {said: said}}
           read:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 
 import psutil
@@ -223,7 +224,7 @@ def test_a_task_that_ignores_a_stop_is_killed_with_its_child_after_its_grace(sce
               echo $$ > main
               while :; do wait || :; done
     """)
-    pids = [int(wait_until(lambda name=name: read(scenario, name), f"{name} runs")) for name in ("main", "child")]
+    pids = [int(wait_until(partial(read, scenario, name), f"{name} runs")) for name in ("main", "child")]
     processes = [psutil.Process(pid) for pid in pids]
     assert scenario.instance.ctl("cancel", run).returncode == 0
     ended = scenario.instance.wait_run(run)

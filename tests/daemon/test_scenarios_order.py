@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psutil
 import pytest
 
 from tests.daemon.instance import Instance, wait_until
@@ -411,6 +412,4 @@ def test_one_running_task_is_withdrawn_and_the_others_end_as_usual(scenario: Sce
 
 
 def is_alive(pid: int) -> bool:
-    import psutil
-
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

@@ -9,6 +9,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +222,7 @@ def test_a_run_survives_deaths_at_any_moment(ready: Instance, trial: int) -> Non
     assert run is not None
     for life in range(3):
         lines = 1 + trial % 4 + 4 * life
-        wait_until(lambda lines=lines: busy(ready, lines), "work")
+        wait_until(partial(busy, ready, lines), "work")
         ready.kill()
         ready.start()
     check(ready, run, fail=fail)
@@ -318,3 +319,23 @@ def test_a_called_run_whose_last_task_ended_while_the_daemon_was_dead_answers_it
     instance.start()
     ended = instance.wait_run(run)
     assert (ended["state"], ended["tasks"]["call"]["outputs"]) == ("succeeded", {"v": "7"}), ended["error"]
+
+
+def test_what_waits_goes_on_waiting_after_a_death(instance: Instance) -> None:
+    """An approval for its time-out, a pause for its end, a condition for what comes after both."""
+    instance.start()
+    instance.install("w.yaml", """
+tasks:
+  ask: {approval: {message: Go on?, timeout: 1s}}
+  pause: {wait: 1s}
+  condition: {wait: {condition: tasks.ask.state == 'failed' and tasks.pause.state == 'succeeded'}}
+""")  # fmt: skip
+    run = instance.run("w")
+    for name in ("ask", "pause", "condition"):
+        instance.wait_task(run, name, "running")
+    instance.kill()
+    instance.start()
+    ended = instance.wait_run(run)
+    assert states(ended) == {"ask": "failed", "pause": "succeeded", "condition": "succeeded"}
+    assert ended["tasks"]["ask"]["reason"] == "rejected"
+    assert {task["attempts"] for task in ended["tasks"].values()} == {1}
