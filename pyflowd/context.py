@@ -23,7 +23,7 @@ NO_STATE = "waiting"
 class Facts:
     """What all expressions of a run have in common."""
 
-    __slots__ = ("artifact_path", "meta", "run", "zone")
+    __slots__ = ("artifact_path", "meta", "run", "scratch_path", "zone")
 
     def __init__(self, meta: RunMeta, run: Run, zone: tzinfo = UTC) -> None:
         self.meta = meta
@@ -31,6 +31,8 @@ class Facts:
         self.zone = zone
         self.artifact_path: Any = None
         """(run, folder, name) to the path of a kept file; None: there are none."""
+        self.scratch_path: Any = None
+        """Run to its scratch folder; None: there is none."""
 
 
 class TaskNames:
@@ -233,11 +235,13 @@ class _Run(Namespace):
                 return run.outcome.value if run.outcome else None
             case "error":
                 return run.error
+            case "scratch" if self._facts.scratch_path is not None:
+                return self._facts.scratch_path(self._facts.meta.run)
             case "failed_tasks":
                 return [node.name for node in run.by_index if _has_failed(node)]
         known = run_names(self._facts.meta, self._facts.zone)
         if name not in known:
-            members = [*known, "started_at", "outcome", "error", "failed_tasks"]
+            members = [*known, "started_at", "scratch", "outcome", "error", "failed_tasks"]
             raise ExpressionError(f'a run has no "{name}"{nearest(name, members)}: {", ".join(members)}')
         return known[name]
 

@@ -81,7 +81,7 @@ class Daemon:
         )
         self.sampler = Sampler(self.runs, self.settings.sample_interval_s)
         self.scratch = Scratch(paths.state, self._secret())
-        self.runs.artifact_path = self.scratch.artifact
+        self.runs.artifact_path, self.runs.scratch_path = self.scratch.artifact, self.scratch.work
         self.janitor = Janitor(self.logs, self.scratch)
         self.pool = Pool(self.settings.max_tasks)
         self.notifier = Notifier(

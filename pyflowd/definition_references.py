@@ -23,7 +23,7 @@ TASK_MEMBERS = (
     "state", "reason", "outputs", "error", "exit_code", "attempts", "artifacts", "results", "succeeded", "failed",
 )  # fmt: skip
 """As `context` has them."""
-RUN_MEMBERS = ("id", "workflow", "scheduled_at", "created_at", "started_at", "requested_by", "trigger")
+RUN_MEMBERS = ("id", "workflow", "scheduled_at", "created_at", "started_at", "requested_by", "trigger", "scratch")
 HANDLER_RUN_MEMBERS = ("outcome", "failed_tasks", "error")
 """Known when the tasks have ended."""
 _ROOTS = ("params", "env", "tasks", "run")

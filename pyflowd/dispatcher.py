@@ -284,15 +284,15 @@ class Dispatcher:
 
     def _act(self) -> None:
         actions, self.runs.actions = self.runs.actions, []
-        if not self.epoch:
-            return  # when the keeper is back, `recovery` finds what there is to do
+        if not self.epoch:  # when the keeper is back, `recovery` finds what there is to do with processes
+            actions = [action for action in actions if isinstance(action, Launch) and not _is_process(action.task)]
         launched, acknowledged = 0, False
         for action in actions:
             match action:
                 case Acknowledge():
                     self.link.acknowledge(action.attempt_id)
                     acknowledged = True
-                case Launch() if not isinstance(action.task.definition.kind, ProcessKind):
+                case Launch() if not _is_process(action.task):
                     self.http.launch(self.runs.attempt_id(action.live.run, action.task))
                 case Launch():
                     self._launch(action.live, action.task)
@@ -459,3 +459,7 @@ class Dispatcher:
     def _clock_was_set(self, _: int) -> None:
         """Either the next slot is due or the clock was set: `tick` of this turn looks at the time anew (rule T8)."""
         self._clock_watch.read()
+
+
+def _is_process(task: TaskRun) -> bool:
+    return isinstance(task.definition.kind, ProcessKind)

@@ -135,6 +135,8 @@ class Runs:
         """Keys of runs that are not committed yet."""
         self.artifact_path: Callable[[int, str, str], str] | None = None
         """(run, folder, name) to the path of a kept file, for expressions; None: they see none."""
+        self.scratch_path: Callable[[int], str] | None = None
+        """Run to its scratch folder, for expressions."""
         self._places: deque[LiveRun] = deque()
         self.active = 0
         """Attempts that hold a place of the host."""
@@ -204,7 +206,7 @@ class Runs:
     def _enlist(self, live: LiveRun) -> None:
         self.live[live.meta.run] = live
         self.of_workflow.setdefault(live.meta.workflow, []).append(live)
-        live.facts.artifact_path = self.artifact_path
+        live.facts.artifact_path, live.facts.scratch_path = self.artifact_path, self.scratch_path
         self.changed.add(live.meta.run)
 
     def references(self, workflow: str) -> list[RunRef]:
