@@ -13,6 +13,7 @@ import pytest
 
 from pyflowd.errors import NotFound, Refused
 from tests.daemon.instance import Instance, wait_until
+from tests.daemon.test_face import begin
 
 ITEMS = """
 tasks:
@@ -101,6 +102,22 @@ def test_all_output_of_a_run_holds_handlers_last(daemon: Instance, option: tuple
     names = [line["task"] for line in lines[4:]]
     assert (names[0], names[-1]) == ("tell", "clean")
     assert sorted(names[1:-1]) == ["fetch.undo[$(touch pwned)]", "fetch.undo[we b3]", "fetch.undo[web1]"]
+
+
+def test_output_of_items_that_is_followed_over_a_kill_comes_once(instance: Instance, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    instance.start()
+    text = f"echo before; while [ ! -e {gate} ]; do sleep 0.02; done; echo said"
+    instance.install("w.yaml", f"tasks: {{fetch: {{for_each: [a, 'b c'], run: '{text}'}}}}\n")
+    client = begin(instance, "run", "w", "--follow")
+    wait_until(lambda: instance.json("history") and _items(instance, 1) == ["running", "running"], "the items run")
+    instance.kill()
+    instance.start()
+    gate.touch()
+    output, error = client.communicate(timeout=30)
+    assert (client.returncode, error) == (0, "")
+    said = sorted(" ".join(line.split()[1:]) for line in output.splitlines() if line.endswith(("before", "said")))
+    assert said == ["fetch[a] before", "fetch[a] said", "fetch[b c] before", "fetch[b c] said"]
 
 
 def test_an_item_that_is_not_there_is_told_with_the_nearest(daemon: Instance) -> None:

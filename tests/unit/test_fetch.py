@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pyflowctl import fetch as fetching
 from pyflowctl.fetch import save
 from pyflowctl.link import ClientError
 
@@ -61,6 +62,12 @@ def test_a_file_goes_to_standard_output_and_nothing_else_does(
 def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
     Path("dist").write_text("mine")
     assert refusal(tmp_path) == "dist: it is there already; --force replaces it, --to names another"
+    assert Path("dist").read_text() == "mine"
+
+
+def test_a_file_that_comes_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "_compare", lambda *_: Path("dist").write_text("mine"))
+    assert "it is there already" in refusal(tmp_path)
     assert Path("dist").read_text() == "mine"
 
 
