@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pyflowd import views
 from pyflowd.control import Wait
-from pyflowd.errors import Refused
+from pyflowd.errors import Refused, Unavailable
 from pyflowd.handlers_runs import RunHandlers
 from pyflowd.loader_frames import Leaf
 from pyflowd.peer import Peer
@@ -25,9 +25,17 @@ class DefinitionHandlers:
         self.definitions = of_runs.definitions
 
     def show(self, request: ShowWorkflow, _: Peer) -> Replies:
-        entry = self.workflows.find(request.workflow)
-        text = self.store.one("definition", entry.digest)[0]
-        return self._with_origin(entry, text) if request.origin else iter([self._view(entry, text, None)])
+        return self._shown(self.workflows.find(request.workflow), request)
+
+    def _shown(self, entry: Entry, request: ShowWorkflow) -> Replies:
+        """Read when it is pulled: a text that came into force in this turn is in the store after its commit."""
+        row = self.store.one_or_none("definition", entry.digest)
+        if row is None:
+            raise Unavailable(f"{entry.name} is being recorded; ask again")
+        if request.origin:
+            yield from self._with_origin(entry, row[0])
+        else:
+            yield self._view(entry, row[0], None)
 
     def _view(self, entry: Entry, text: bytes, origin: list[OriginView] | None) -> DefinitionView:
         definition = entry.definition

@@ -254,7 +254,7 @@ def test_a_deploy_that_fails_midway_is_undone_newest_first_also_where_it_failed(
     begins = [ended["handlers"][name]["started_at"] for name in undone]
     assert begins == sorted(begins)
     assert [deploy.current(name) for name in ("canary", "web2", "web3")] == ["v1.0.0"] * 3
-    assert "v1.1.0 failed" in told(deploy.web)
+    wait_until(lambda: any(b"v1.1.0 failed" in each.body for each in deploy.web.paths("/hook")), "the hook is told")
 
 
 # ---- orders-sync ----------------------------------------------------------------------------------------------------
