@@ -57,6 +57,20 @@ class _Place(NamedTuple):
     text: str
 
 
+_NOT_THERE = {
+    Context.SINGLE: (
+        "in single quotes the shell expands no variable",
+        "end the quotes before it, and put it in double quotes",
+    ),
+    Context.ARITHMETIC: (
+        "in arithmetic a shell reads a value as an expression of its own, which may run commands",
+        "compute it in env: with an expression, and use the variable",
+    ),
+    Context.ESCAPED: ("the backslash before it takes the sense from a variable", "take the backslash away"),
+}
+"""Where a variable would be wrong: what is said of it, and what to do."""
+
+
 class _Left(Exception):
     """Why a shell text is left as it is."""
 
@@ -186,9 +200,8 @@ class _Fixer:
         edits = []
         found = zip(template.expressions, contexts(place.text, spans), sources, strict=True)
         for expression, context, (start, end) in found:
-            if context is Context.SINGLE:
-                fix = "end the quotes before it, and put it in double quotes"
-                self._leave(start, _Left("in single quotes the shell expands no variable", fix))
+            if context in _NOT_THERE:
+                self._leave(start, _Left(*_NOT_THERE[context]))
                 continue
             edits.append(_Edit(start, end, _written(names.of(expression.text), context, self._text[place.mark])))
         if not edits:

@@ -15,10 +15,14 @@ _SINGLE = ("'", "$'")
 class Context(StrEnum):
     BARE = "bare"
     DOUBLE = "double"
-    """In double quotes, in a here-document, in arithmetic: what is expanded is not split."""
+    """In double quotes, in a here-document: what is expanded is not split."""
     SINGLE = "single"
     """Nothing is expanded."""
     COMMENT = "comment"
+    ARITHMETIC = "arithmetic"
+    """A value there is read as an expression of its own, which may run commands."""
+    ESCAPED = "escaped"
+    """Behind a backslash, which takes the sense from what follows."""
 
 
 class _Scanner:
@@ -35,7 +39,8 @@ class _Scanner:
     def scan(self) -> list[Context]:
         while self.at < len(self.text):
             if self.at in self.spans:
-                self.found.append(self.context())
+                escaped = self.at > 0 and self.text[self.at - 1] == "\\" and self.context() is not Context.SINGLE
+                self.found.append(Context.ESCAPED if escaped else self.context())
                 self.at = self.spans[self.at]
             elif self.open and self.open[-1] in _SINGLE:
                 self._in_single(self.open[-1])
@@ -47,7 +52,9 @@ class _Scanner:
         top = self.open[-1] if self.open else ""
         if top in _SINGLE:
             return Context.SINGLE
-        return Context.DOUBLE if top in ('"', "((") else Context.BARE
+        if top == "((":
+            return Context.ARITHMETIC
+        return Context.DOUBLE if top == '"' else Context.BARE
 
     def _in_single(self, mark: str) -> None:
         escaped = mark == "$'" and self.text[self.at] == "\\" and self.at + 1 not in self.spans

@@ -114,6 +114,9 @@ class _Tasks(Namespace):
         self._reader = reader
 
     def member(self, name: str) -> Value:
+        reader = self._reader
+        if reader is not None and reader.item is not None and name == reader.definition.name:
+            return _Task(self._facts, reader)  # what an item says of its own task is said of the item
         node = self._facts.run.tasks.get(name)
         if node is None or node.item is not None:
             known = [task.name for task in self._facts.run.by_index if task.item is None]
@@ -238,7 +241,7 @@ class _Run(Namespace):
             case "scratch" if self._facts.scratch_path is not None:
                 return self._facts.scratch_path(self._facts.meta.run)
             case "failed_tasks":
-                return [node.name for node in run.by_index if _has_failed(node)]
+                return [node.name for node in run.by_index if _has_failed(run, node)]
         known = run_names(self._facts.meta, self._facts.zone)
         if name not in known:
             members = [*known, "started_at", "scratch", "outcome", "error", "failed_tasks"]
@@ -250,8 +253,10 @@ class _Run(Namespace):
         return {**run_names(self._facts.meta, self._facts.zone), **{name: self.member(name) for name in more}}
 
 
-def _has_failed(node: TaskRun) -> bool:
-    return node.state is TaskState.FAILED and node.home is Section.TASKS and node.item is None
+def _has_failed(run: Run, node: TaskRun) -> bool:
+    """Also one that was withdrawn, unless the whole run was."""
+    bad = node.state is TaskState.FAILED or (node.state is TaskState.CANCELLED and not run.cancelled)
+    return bad and node.home is Section.TASKS and node.item is None
 
 
 def run_names(meta: RunMeta, zone: tzinfo) -> dict[str, Value]:

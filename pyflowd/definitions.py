@@ -21,7 +21,7 @@ from pyflowd.loader_frames import Folders, Leaf, Loaded, Rejected, Result, Seen,
 from pyflowd.model import Problem, Severity
 from pyflowd.planning import HOLD_US, Plan, plan
 from pyflowd.protocol import RunView, WorkflowView
-from pyflowd.settling import FolderGone, Scan
+from pyflowd.settling import AWAY_US, FolderGone, Scan
 from pyflowd.sources import Sources
 from pyflowd.timers import Timer, Timers
 from pyflowd.watcher import Watcher
@@ -242,10 +242,12 @@ class Definitions:
         self._tell_settled()
 
     def _take_file(self, result: Result) -> None:
-        """Unless it was read while something of it was about to change: the scan that tells of that is to come."""
+        """Unless it was read while something of it was about to change: the next scan tells what became of that."""
         seen = result.seen if isinstance(result, (Loaded, Rejected)) else None
         if seen is not None and not self._sources.holds(result.file, seen):
             self.catalog.forget(result.file)
+            self._asked = True
+            self.timers.at(self.clock.mono_us() + AWAY_US, self.watcher.rescan)  # one comes even if all is as it was
         else:
             self._apply(self.catalog.apply(result))
 

@@ -138,6 +138,9 @@ def _cancel(turn: Turn, event: CancelRequested) -> None:
     run.cancels += 1
     if not run.cancelled:
         run.cancelled, run.cancel_reason = True, event.reason
+    if run.cancels == 1 and run.section in (Section.UNDO, Section.FINALLY):
+        turn.run_changed = True
+        return  # they are what has to happen after a cancel; who wants to stop them, too, asks again
     _stop(turn, Stopping.CANCEL, Reason.CANCELLED, at_once=run.cancels > 1)
 
 

@@ -33,6 +33,7 @@ class HttpTasks:
         self.scratch = scratch
         self.clock = clock
         self.log_max_bytes = log_max_bytes
+        self._logs: dict[str, AttemptLog] = {}
         self._prepared: dict[str, tuple[LiveRun, TaskRun, HttpRequest]] = {}
 
     def prepare(self, attempt_id: str, live: LiveRun, task: TaskRun, names: TaskNames, timeout_s: float | None) -> None:
@@ -52,15 +53,15 @@ class HttpTasks:
         live, task, request = prepared
         try:
             self.scratch.prepare(live.meta.run, shared=False)
+            descriptors = self.logs.create(live.meta.run, task.log_name, task.attempts)  # there before anybody looks
         except OSError as error:
             self.taken(attempt_id, error)
             return
-        run, name, number = live.meta.run, task.log_name, task.attempts
+        log = self._logs[attempt_id] = AttemptLog(*descriptors, self.clock, self.log_max_bytes)
 
         def call(cancel: Cancel) -> Any:
             from pyflowd import http_call  # requests takes 40 ms and 15 MiB: only where a task asks for it
 
-            log = AttemptLog(*self.logs.create(run, name, number), self.clock, self.log_max_bytes)
             try:
                 return http_call.perform(request, log.write, cancel, self.clock)
             finally:
@@ -76,6 +77,9 @@ class HttpTasks:
 
     def taken(self, attempt_id: str, result: Any) -> None:
         """The pool is done with it."""
+        log = self._logs.pop(attempt_id, None)
+        if log is not None:
+            log.close()
         if isinstance(result, Cancelled):
             self.runs.attempt_ended(attempt_id, Stopped(ended_us=self.clock.wall_us()))
         elif isinstance(result, Exception):

@@ -183,7 +183,8 @@ def _end(turn: Turn, at_us: int) -> None:
     run = turn.run
     outcome = run.outcome or RunState.CANCELLED
     if run.cancelled:
-        outcome, run.reason, run.error = RunState.CANCELLED, run.cancel_reason, ""
+        run.error = run.error if outcome is RunState.FAILED else ""
+        outcome, run.reason = RunState.CANCELLED, run.cancel_reason
     elif outcome is RunState.SUCCEEDED:
         for section, reason in (
             (Section.ON_SUCCESS, Reason.HANDLER_FAILED), (Section.FINALLY, Reason.FINALLY_FAILED),

@@ -54,6 +54,8 @@ def test_a_part_that_is_being_written_is_not_taken_and_asked_for_again(
 ) -> None:
     assert not taken(definitions, monkeypatch, {"a.yaml": OLD, "templates/t.yaml": NEW})
     assert definitions.catalog.known == {"a.yaml": None}
+    assert definitions.busy
+    assert definitions.timers.next_due_us() is not None
 
 
 def test_a_part_that_had_not_settled_is_not_taken(definitions: Definitions, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,6 +164,21 @@ def test_a_cancel_during_handlers_stops_that_section_and_the_later_ones_still_ru
     assert driver.run.state is RunState.CANCELLED
 
 
+def test_a_cancel_while_something_is_undone_lets_it_go_on_and_a_second_one_stops_it() -> None:
+    definition = workflow(task("a", undo=task("a.undo")), task("b", "a"), finally_=(task("last"),))
+    for cancels, undone in ((1, S.SUCCEEDED), (2, S.CANCELLED)):
+        driver = running(definition)
+        driver.finish("a")
+        driver.finish("b", 1)
+        driver.begin("a.undo")
+        effects = [effect for _ in range(cancels) for effect in driver.cancel().effects]
+        assert [effect.task for effect in effects if isinstance(effect, StopAttempt)] == ["a.undo"] * (cancels - 1)
+        driver.end("a.undo", ended() if cancels == 1 else ended(None, signal=9, stop=Stop.REQUEST))
+        assert driver.state("a.undo") is undone
+        assert walk(driver) == ["last"]
+        assert (driver.run.state, driver.run.error) == (RunState.CANCELLED, "b: exit code 1")
+
+
 def test_handlers_see_the_outcome_and_depend_on_each_other_within_their_section() -> None:
     driver = running(workflow(task("a"), finally_=(task("x"), task("y", "x"), task("z", "y"))))
     driver.finish("a", 1)
