@@ -103,6 +103,10 @@ class Reason(StrEnum):
     RUN_FAILED = "run_failed"  # the run that the task called did not succeed
     HANDLER_FAILED = "handler_failed"  # of a run: a task of `on_success` failed
     FINALLY_FAILED = "finally_failed"  # of a run: a task of `finally` failed (rule H2)
+    GATE_CLOSED = "gate_closed"  # of a run: what must hold before its first task did not, for as long as it waits
+    DEADLOCK = "deadlock"  # it would wait for a place that waits for itself, by way of called runs
+    SECRET_MISSING = "secret_missing"  # a secret that it names could not be had: `error` says from where
+    CACHED = "cached"  # the outputs of an earlier success were used again
     REPLACED = "replaced"  # of a run: `overlap: replace` and a newer one came
 
 
@@ -198,6 +202,7 @@ class ParamType(StrEnum):
     ARRAY = "array"
     OBJECT = "object"
     DATE = "date"
+    SECRET = "secret"  # its value is the name of a secret (rule P4)
 
 
 class Retry(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -514,6 +519,53 @@ class Artifact(Struct, frozen=True, kw_only=True, omit_defaults=True):
     optional: bool = False
 
 
+class Credential(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A secret given to a task as a file below `$CREDENTIALS_DIRECTORY` (rule P6)."""
+
+    name: str
+    """Of the file."""
+    secret: str
+    """The secret's name; a template, as that of a `secret` param is known only then."""
+
+
+class Cache(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Outputs of an earlier success of the task are used again, if it had the same key and is not older."""
+
+    key: str
+    """A template."""
+    ttl_s: float
+
+
+class Concurrency(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How many runs of a group are under way at once."""
+
+    group: str = ""
+    """A template over the params; empty: the workflow's own runs."""
+    limit: int = 1
+    queue_max: int | None = None
+    """In place of the workflow's `queue_max`."""
+
+
+class DiskFree(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One of the two is given."""
+
+    path: str
+    bytes: int | None = None
+    percent: float | None = None
+
+
+class Gates(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What must hold before a run's first task; asked again every `every_s`, for up to `wait_s`."""
+
+    units_active: tuple[str, ...] = ()
+    disk_free: tuple[DiskFree, ...] = ()
+    path_exists: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    """A program and its arguments, run as the daemon's own account: exit 0 is open."""
+    every_s: float = 30.0
+    wait_s: float = 3600.0
+
+
 class UndoAfter(StrEnum):
     SUCCEEDED = "succeeded"
     STARTED = "started"
@@ -552,6 +604,14 @@ class Task(Struct, frozen=True, kw_only=True, omit_defaults=True):
     undo: Task | None = None
     """The task that takes this one back (rule H1); its name is this one's with `.undo`."""
     undo_after: UndoAfter = UndoAfter.SUCCEEDED
+    credentials: tuple[Credential, ...] = ()
+    locks: tuple[str, ...] = ()
+    """Mutexes of the host that an attempt takes (rule R7), sorted."""
+    pools: dict[str, int] = field(default_factory=dict)
+    """Slots of the host's pools that an attempt takes."""
+    priority: int = 0
+    """The workflow's merged in; higher is sooner."""
+    cache: Cache | None = None
     on_error: tuple[Task, ...] = ()
     """Run when this task has failed for good, before its children are told (rule H4)."""
 
@@ -633,6 +693,14 @@ class Workflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     outputs: dict[str, Any] = field(default_factory=dict)
     """What the workflow gives to its caller; texts may hold expressions over its tasks."""
     notify: tuple[NotifyRule, ...] = ()
+    concurrency: Concurrency | None = None
+    locks: tuple[str, ...] = ()
+    """Mutexes of the host that a run holds from its start to its end, sorted."""
+    pools: dict[str, int] = field(default_factory=dict)
+    """Sizes of pools that this file declares; the settings come first, else the least of all files."""
+    priority: int = 0
+    """Order of its runs among those that wait for a place; -100 to 100."""
+    gates: Gates | None = None
 
 
 class NotifyRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
