@@ -1,4 +1,5 @@
-"""What belongs to a workflow file that a command line names: drop-ins beside it, templates in the folder by its own.
+"""What belongs to a workflow file that a command line names: drop-ins beside it, templates and plugins in the folders
+by its own.
 
 Found as the daemon finds it, but read as the user, who may read what he likes. It checks nothing.
 """
@@ -6,10 +7,13 @@ Found as the daemon finds it, but read as the user, who may read what he likes. 
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 
 from pyflowctl import link
-from pyflowd import paths
-from pyflowd.assembly import Missing
+from pyflowctl.surroundings import instance_of
+from pyflowd import definition_uses, plugin_survey
+from pyflowd.assembly import Assembled, Missing
+from pyflowd.definition_kinds import KINDS
 from pyflowd.definition_text import Part, Role
 from pyflowd.document import quote
 from pyflowd.fields import suggest
@@ -17,6 +21,8 @@ from pyflowd.filenames import is_drop_in_folder, split_name
 from pyflowd.listing import Listing, list_templates, look_at, look_for_template
 from pyflowd.loader_frames import Folders
 from pyflowd.model import Problem
+from pyflowd.plugin_checks import uses_plugins
+from pyflowd.plugins import Known
 from pyflowd.sources import Sources, folder_of
 
 _KNOWN = "templates"
@@ -27,9 +33,10 @@ class Beside:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._given = os.path.dirname(path)
         folder = os.path.dirname(os.path.abspath(path))
-        self._folders = Folders(folder, _vendor_of(folder))
+        instance = instance_of(folder)
+        self._given = os.path.dirname(path) if instance is None or folder == instance.workflows else instance.workflows
+        self._folders = Folders(folder) if instance is None else Folders(instance.workflows, instance.vendor)
 
     def drop_ins(self) -> list[Part] | Problem:
         """In their order; a problem where one cannot be read."""
@@ -56,6 +63,12 @@ class Beside:
         guess = suggest(name, tuple(known))
         return Missing(f"there is no template {quote(name)}{guess}", f"put it into {self._folders.templates}")
 
+    def plugins(self, assembled: Assembled) -> Known | None:
+        """What there is of the plugins that the definition uses; None: it uses none."""
+        if assembled.document is None or not uses_plugins(assembled):
+            return None
+        return _plugins(self._folders.plugins, frozenset(definition_uses.names(assembled.document)))
+
     def _sources(self, listing: Listing) -> Sources:
         return Sources(listing.entries, self._folders)
 
@@ -73,15 +86,12 @@ class Beside:
         return os.path.join(self._given, key)
 
 
+@lru_cache(maxsize=64)
+def _plugins(folder: str, names: frozenset[str]) -> Known:
+    """Asking costs a process for each: the files of one command line ask for the same ones."""
+    return plugin_survey.survey_of(folder, names, KINDS)
+
+
 def is_template(path: str) -> bool:
     """Whether a file is one that others are built from, by the folder in which it is."""
     return os.path.basename(os.path.dirname(os.path.abspath(path))) == _KNOWN
-
-
-def _vendor_of(folder: str) -> str:
-    """What lies below a folder of workflows; empty if nothing does."""
-    for instance in (paths.SYSTEM, paths.of_user(dict(os.environ), os.getuid())):
-        if folder == instance.workflows:
-            return instance.vendor
-    below = paths.below(os.path.dirname(folder))
-    return below.vendor if folder == below.workflows else ""

@@ -28,7 +28,12 @@ from pyflowd.protocol import (
     ArtifactOpen,
     ArtifactPage,
     ArtifactView,
+    CachePage,
+    CacheView,
     CancelRun,
+    ClearCache,
+    ClearedView,
+    DefinitionView,
     Done,
     Failure,
     GetArtifact,
@@ -41,6 +46,7 @@ from pyflowd.protocol import (
     HostView,
     ListApprovals,
     ListArtifacts,
+    ListCache,
     ListRuns,
     ListWorkflows,
     LogClose,
@@ -52,6 +58,7 @@ from pyflowd.protocol import (
     RerunRun,
     RunPage,
     RunView,
+    ShowWorkflow,
     StartRun,
     TaskPage,
     TaskView,
@@ -202,13 +209,20 @@ class Client:
         return _present(found), tasks
 
     def start(
-        self, workflow: str, *, params: dict[str, Any] | None = None, key: str = "", only: Iterable[str] = ()
+        self,
+        workflow: str,
+        *,
+        params: dict[str, Any] | None = None,
+        key: str = "",
+        only: Iterable[str] = (),
+        no_cache: bool = False,
     ) -> RunView:
         """Record a run; it exists when this returns. `only`: these tasks and what they need."""
-        return self._one(StartRun(workflow=workflow, params=params or {}, key=key, only=list(only)), RunView)
+        request = StartRun(workflow=workflow, params=params or {}, key=key, only=list(only), no_cache=no_cache)
+        return self._one(request, RunView)
 
-    def rerun(self, run: int, *, failed_only: bool = False) -> RunView:
-        return self._one(RerunRun(run=run, failed_only=failed_only), RunView)
+    def rerun(self, run: int, *, failed_only: bool = False, no_cache: bool = False) -> RunView:
+        return self._one(RerunRun(run=run, failed_only=failed_only, no_cache=no_cache), RunView)
 
     def cancel(self, run: int, *, task: str = "") -> RunView:
         """Stop a run, or one task or item of it."""
@@ -224,6 +238,15 @@ class Client:
 
     def reject(self, run: int, task: str, *, comment: str = "") -> AnswerView:
         return self._one(AnswerApproval(run=run, task=task, approve=False, comment=comment), AnswerView)
+
+    def cache(self, workflow: str | None = None) -> list[CacheView]:
+        """Successes that are kept to be used again."""
+        pages = self.ask(ListCache(workflow=workflow))
+        return [view for page in pages if isinstance(page, CachePage) for view in page.entries]
+
+    def clear_cache(self, workflow: str, task: str | None = None) -> int:
+        """How many are used no more."""
+        return self._one(ClearCache(workflow=workflow, task=task), ClearedView).entries
 
     def artifacts(self, of: int | str, task: str | None = None) -> list[ArtifactView]:
         """Files kept with a run."""
@@ -241,6 +264,10 @@ class Client:
             if isinstance(answer, RunView):
                 last = answer
         return _present(last)
+
+    def definition(self, workflow: str, version: str = "") -> DefinitionView:
+        """The definition in force, or another version: six or more digits of its SHA-256, or `~1`, the one before."""
+        return self._one(ShowWorkflow(workflow=workflow, version=version), DefinitionView)
 
     def pause(self, workflow: str, *, paused: bool = True) -> WorkflowView:
         return self._one(PauseWorkflow(workflow=workflow, paused=paused), WorkflowPage).workflows[0]

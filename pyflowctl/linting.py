@@ -1,82 +1,142 @@
-"""Check the workflow files that a command line names, and fix what can be fixed, without a daemon."""
+"""Check the workflow files that a command line names, without a daemon."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import gc
+import os
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from pyflowctl import fixing, link
+import msgspec
+
+from pyflowctl import link
 from pyflowctl.beside import Beside, is_template
-from pyflowd.assembly import assemble, check_template
+from pyflowctl.lintshell import SyntaxText, check_shell_texts, syntax_problem
+from pyflowctl.shellsyntax import faults
+from pyflowctl.surroundings import surroundings_of
+from pyflowd.assembly import Assembled, assemble, check_template
 from pyflowd.definition_text import Part, Role
-from pyflowd.document import DocumentError, decode
 from pyflowd.filenames import is_drop_in_folder, looks_like_definition, split_name
-from pyflowd.lint import check
+from pyflowd.lint import advise, ordered
 from pyflowd.model import Problem
+from pyflowd.plugin_checks import check_plugins
+
+_AT_ONCE = 250
+"""Files whose shell texts are read together: each group costs a process or two."""
+_WORTH_A_PROCESS = 60
+"""Files that take as long to check as it takes to start a process for them and to take its answer, many times."""
+_MOST_PROCESSES = 4
 
 
 def check_files(paths: Iterable[str]) -> list[Problem]:
     """All problems of all files, in their order; a file that cannot be read is a problem as well."""
-    return [problem for path in paths for problem in _check_file(path)]
+    todo = list(paths)
+    if len(todo) > _WORTH_A_PROCESS:
+        gc.freeze()  # trees of documents have no cycles: looking for some takes a sixth of the time
+        gc.set_threshold(100_000, 50, 50)
+    count = min(len(os.sched_getaffinity(0)), _MOST_PROCESSES, max(1, len(todo) // _WORTH_A_PROCESS))
+    size = -(-len(todo) // count)
+    shares = [todo[start : start + size] for start in range(0, len(todo), size)] if todo else []
+    helpers = [(share, *_start_helper(share)) for share in shares[1:]]
+    found = _check_share(shares[0]) if shares else []
+    for share, pid, answer in helpers:
+        found += _take(share, pid, answer)
+    return found
 
 
-def _check_file(path: str) -> list[Problem]:
-    """Those of a file with all that belongs to it; of a drop-in, those of the file that it lies over."""
+def _check_share(paths: list[str]) -> list[Problem]:
+    groups = [paths[start : start + _AT_ONCE] for start in range(0, len(paths), _AT_ONCE)]
+    return [problem for group in groups for problem in _check_group(group)]
+
+
+def _start_helper(paths: list[str]) -> tuple[int, int]:
+    """A process of our own that checks a share of the files: its id, and where its answer comes."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(writing)
+        return pid, reading
+    status = 1
+    try:
+        os.close(reading)
+        with os.fdopen(writing, "wb") as answer:
+            answer.write(msgspec.msgpack.encode(_check_share(paths)))
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _take(paths: list[str], pid: int, reading: int) -> list[Problem]:
+    """What a helper found; where it did not come to an end, its share is checked here."""
+    with os.fdopen(reading, "rb") as answer:
+        data = answer.read()
+    _, status = os.waitpid(pid, 0)
+    return _check_share(paths) if status else msgspec.msgpack.decode(data, type=list[Problem])
+
+
+def _check_group(paths: list[str]) -> list[Problem]:
+    checked = [_check_file(path) for path in paths]
+    texts = [text for each in checked for text in each.texts]
+    found = faults([text.shell_text for text in texts])
+    problems, at = [], 0
+    for each in checked:
+        own = [
+            syntax_problem(each.file, each.assembled.document, text, found[at + n])
+            for n, text in enumerate(each.texts)
+            if at + n in found and each.assembled is not None and each.assembled.document is not None
+        ]
+        at += len(each.texts)
+        together = [*each.problems, *own]
+        problems += together if each.assembled is None else ordered(together, each.assembled)
+    return problems
+
+
+class _Checked(NamedTuple):
+    """What is wrong with a file, and what a shell is still to be asked."""
+
+    file: str
+    problems: list[Problem]
+    assembled: Assembled | None = None
+    texts: Sequence[SyntaxText] = ()
+
+
+def _check_file(path: str) -> _Checked:
+    """A file with all that belongs to it; of a drop-in, the file that it lies over."""
     folder = path.rpartition("/")[0]
     if is_drop_in_folder(folder.rpartition("/")[2]):
         path = folder.removesuffix(".d")
-    found = _read(path)
+    found = read_definition(path)
     if isinstance(found, Problem):
-        return [found]
+        return _Checked(path, [found])
     if is_template(path):
-        return check_template(Part(label=path, data=found.data, is_json=found.is_json, role=Role.TEMPLATE))
+        part = Part(label=path, data=found.data, is_json=found.is_json, role=Role.TEMPLATE)
+        return _Checked(path, check_template(part))
     beside = Beside(path)
     drop_ins = beside.drop_ins()
     if isinstance(drop_ins, Problem):
-        return [drop_ins]
+        return _Checked(path, [drop_ins])
     main = Part(label=path, data=found.data, is_json=found.is_json)
-    return assemble(main, drop_ins, beside.template, stem=found.stem).problems
+    assembled = assemble(main, drop_ins, beside.template, stem=found.stem)
+    assembled = check_plugins(assembled, beside.plugins(assembled))
+    surroundings = surroundings_of(os.path.dirname(os.path.abspath(path)))
+    hazards, texts = check_shell_texts(path, assembled)
+    return _Checked(path, [*assembled.problems, *advise(path, assembled, surroundings), *hazards], assembled, texts)
 
 
-class _File(NamedTuple):
+class DefinitionFile(NamedTuple):
+    """A file of a definition; `stem` names its workflow."""
+
     data: bytes
     stem: str
     is_json: bool
 
 
-def _read(path: str) -> _File | Problem:
+def read_definition(path: str) -> DefinitionFile | Problem:
     name = path.rpartition("/")[2]
     if not looks_like_definition(name):
         message = "not the name of a definition: end it in .yaml, .yml or .json"
         return Problem(file=path, code="name", message=message)
     try:
-        return _File(link.read_file(path), *split_name(name))
+        return DefinitionFile(link.read_file(path), *split_name(name))
     except link.ClientError as error:
         return Problem(file=path, code="unreadable", message=str(error).removeprefix(f"{path}: "))
-
-
-class FixedFile(NamedTuple):
-    """What became of a file: the change, as a diff, and what is left to be done by hand."""
-
-    path: str
-    diff: str
-    problems: list[Problem]
-
-
-def fix_file(path: str, *, dry_run: bool) -> FixedFile:
-    """Move expressions out of shell text; `dry_run`: only show it."""
-    found = _read(path)
-    if isinstance(found, Problem):
-        return FixedFile(path, "", [found])
-    try:
-        fixed = fixing.fix(path, found.data, stem=found.stem, is_json=found.is_json)
-    except DocumentError:
-        return FixedFile(path, "", check(path, found.data, stem=found.stem, is_json=found.is_json)[1])
-    data = fixing.with_mark(found.data, fixed.text)
-    if data != found.data and not dry_run:
-        try:
-            fixing.write_beside(path, data)
-        except OSError as error:
-            message = f"it cannot be written: {error.strerror}"
-            return FixedFile(path, "", [Problem(file=path, code="unwritable", message=message)])
-    return FixedFile(path, fixing.diff(path, decode(found.data), fixed.text), fixed.problems)

@@ -1,4 +1,4 @@
-"""Commands that need no daemon, or more than a daemon: help, lint, fix, next --cron, completion, version, doctor.
+"""Commands that need no daemon, or more than a daemon: help, lint, import, export, doctor, ...
 
 Imported on demand, and each command imports what it alone needs, so that none pays for another.
 """
@@ -69,6 +69,22 @@ def _run(argv: list[str]) -> int:
             return _lint(words)
         case "fix":
             return _fix(words)
+        case "import":
+            return _import(words)
+        case "export":
+            from pyflowctl.exporting import export
+
+            return export(words, _style_of(words))
+        case "kinds":
+            from pyflowctl.kinds import show_kinds
+
+            return show_kinds(words, _style_of(words))
+        case "schema":
+            return _schema(words)
+        case "diff":
+            from pyflowctl.diffing import run_diff
+
+            return run_diff(words, _style_of(words))
         case "next":
             return _next(words)
         case "version":
@@ -129,6 +145,10 @@ def _version(words: Words) -> int:
 
 
 def _lint(words: Words) -> int:
+    if words.has("codes") or words.has("explain"):
+        return _lint_codes(words)
+    if not words.arguments:
+        raise UsageError("lint needs FILE; usage: " + grammar.BY_NAME["lint"].usage)
     from pyflowctl.linting import check_files
     from pyflowd import render_host, render_json
 
@@ -137,11 +157,26 @@ def _lint(words: Words) -> int:
         _print(render_json.encode([render_json.problem(problem) for problem in problems]) + b"\n")
     else:
         _print(page(render_host.lint(len(words.arguments), problems, _style_of(words))))
-    return 1 if any(problem.severity == "error" for problem in problems) else 0
+    return 1 if any(problem.severity == "error" or words.has("strict") for problem in problems) else 0
+
+
+def _lint_codes(words: Words) -> int:
+    from pyflowctl import lintcodes
+    from pyflowd import render_json
+    from pyflowd.lint_codes import CODES
+
+    if words.arguments:
+        raise UsageError("lint: --codes and --explain take no FILE")
+    name = words.value("explain")
+    if words.value("output") == "json":
+        shown = [lintcodes.plain(code) for code in CODES.values()]
+        return _print(render_json.encode(shown if name is None else lintcodes.plain(lintcodes.find(name))) + b"\n")
+    style = _style_of(words)
+    return _print(page(lintcodes.table(style) if name is None else lintcodes.explanation(lintcodes.find(name), style)))
 
 
 def _fix(words: Words) -> int:
-    from pyflowctl.linting import fix_file
+    from pyflowctl.fixfiles import fix_file
     from pyflowd import render_host, render_json
 
     files = [fix_file(path, dry_run=words.has("dry-run")) for path in words.arguments]
@@ -162,6 +197,32 @@ def _fix(words: Words) -> int:
         if problems:
             _print(page(render_host.lint(len(files), problems, _style_of(words))))
     return 1 if any(each.problems for each in files) else 0
+
+
+def _import(words: Words) -> int:
+    sort, files = words.arguments[0], words.arguments[1:]
+    if sort not in grammar.IMPORTS:
+        raise UsageError(f'import knows no "{sort[:40]}"; write one of: {", ".join(grammar.IMPORTS)}')
+    if sort == "timers":
+        from pyflowctl.import_timers import import_timers
+
+        if words.has("system"):
+            raise UsageError("import timers: --system goes with cron only")
+        return import_timers(words, _style_of(words))
+    from pyflowctl.import_cron import import_cron
+
+    if not files:
+        raise UsageError("import cron needs FILE, or - for standard input; usage: " + grammar.BY_NAME["import"].usage)
+    return import_cron(words, _style_of(words))
+
+
+def _schema(words: Words) -> int:
+    import json
+
+    from pyflowd import schema
+
+    made = schema.settings_schema() if words.has("settings") else schema.workflow_schema()
+    return _print(json.dumps(made, indent=2, ensure_ascii=False) + "\n")
 
 
 def _next(words: Words) -> int:

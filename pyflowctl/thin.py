@@ -28,11 +28,25 @@ from pyflowctl.link import (
 )
 from pyflowctl.packing import FRAME_MAX, Value, pack
 
-LOCAL_COMMANDS = ("help", "lint", "fix", "completion", "doctor", "version", "__complete")
+LOCAL_COMMANDS = (
+    "help",
+    "lint",
+    "fix",
+    "import",
+    "export",
+    "kinds",
+    "schema",
+    "diff",
+    "completion",
+    "doctor",
+    "version",
+    "__complete",
+)
 VALUED_OPTIONS = (
     "--root", "--socket", "-o", "--output", "--colour", "--color",
     "-p", "--param", "--key", "-n", "--lines", "--limit", "--since", "--state", "--from",
-    "--cron", "--timezone", "--dst", "--run", "--only", "--comment", "--choose", "--to",
+    "--cron", "--timezone", "--dst", "--run", "--only", "--comment", "--choose", "--to", "--file", "--user",
+    "--after", "--explain",
 )  # fmt: skip
 """Options that take a value; a test compares them with the grammar."""
 RECONNECT_PAUSE_S = 0.1
@@ -111,6 +125,10 @@ def ask(argv: list[str], options: dict[str, str], words: list[str]) -> int:
     files = {}
     if words[0] == "run" and len(words) > 1 and names_file(words[1]):
         files[words[1]] = read_file(words[1], "a workflow is named without slash and ending")
+    if words[:2] == ["secret", "set"] and len(words) == 3:
+        from pyflowctl.secretvalue import read_value  # only this command has a value to ask for
+
+        files[words[2]] = read_value(argv, words[2], options)
     frame = command_frame(argv, options, files)
     timeout_s = answer_timeout_s()
     try:
@@ -159,6 +177,9 @@ class Answer(Frames):
                 case ["again", list(argv)]:
                     self._again = [word for word in argv if isinstance(word, str)]
                     self.look = " ".join(["pyflowctl", *self._again[:2]]) if self._again else self.look
+                case ["passage", int(stream), bytes(text), list(argv)]:
+                    self._again = [word for word in argv if isinstance(word, str)]
+                    return ["print", stream, text]
                 case _:
                     return frame
 
@@ -235,6 +256,8 @@ def show(frames: Frames, timeout_s: float, options: dict[str, str]) -> int:
 
 def interrupted(words: list[str], look: str = "") -> str:
     """What to say when Ctrl-C ended the wait; `look` is the command that goes on with it."""
+    if words[:1] == ["logs"]:
+        return ""  # there is no other way to end it
     if look:
         return f"pyflowctl: interrupted; the run goes on without this client, see: {look}\n"
     if words[:1] in (["run"], ["rerun"]):

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from pyflowd.definition import compile_workflow
+from pyflowd.definition_references import Scope
 from pyflowd.definition_reuse import fill, read_arguments
 from pyflowd.definition_text import Part, Role
 from pyflowd.document import MAX_BYTES, Document, DocumentError, Mapping, one_line, quote
@@ -46,6 +47,8 @@ class Assembled(Struct, frozen=True, kw_only=True):
     """The name of the template that is asked for, there or not."""
     document: Document | None = None
     """What they come to, with places; None: they come to nothing."""
+    scopes: tuple[Scope, ...] = ()
+    """The expressions in it, and what they see."""
 
 
 def no_templates(name: str) -> Missing:
@@ -62,8 +65,14 @@ def assemble(
         return Assembled(problems=problems, parts=(main, *drop_ins))
     root = documents[0].root
     if not drop_ins and not (root.__class__ is Mapping and REUSE & root.keys()):
-        workflow, problems = compile_workflow(documents[0], main.label, stem)
-        return Assembled(workflow=workflow, problems=problems, parts=(main,), document=documents[0])
+        compiled = compile_workflow(documents[0], main.label, stem)
+        return Assembled(
+            workflow=compiled.workflow,
+            problems=compiled.problems,
+            parts=(main,),
+            document=documents[0],
+            scopes=compiled.scopes,
+        )
     return _built([main, *drop_ins], documents, find_template, stem)
 
 
@@ -158,7 +167,7 @@ def _templated(parts: list[Part], template: Part, documents: list[Document], nam
     except Enough:
         report.problems.append(Problem(file=parts[0].label, code="more", message="and more: the rest is not listed"))
     if filled is None or report.errors:
-        problems = _in_order(report.problems, everything)
+        problems = in_order(report.problems, everything)
         return Assembled(problems=problems, parts=tuple(everything), template=name)
     return _compiled(everything, joined[0]._replace(root=filled), name, stem, report.problems)
 
@@ -175,9 +184,15 @@ def _filled(merged: Mapping, base: Mapping, own: Mapping, report: Report) -> Map
 
 def _compiled(parts: list[Part], document: Document, name: str, stem: str, warnings: list[Problem]) -> Assembled:
     main = next(part for part in parts if part.role is Role.WORKFLOW)
-    workflow, problems = compile_workflow(document, main.label, stem)
-    found = _in_order([*warnings, *problems], parts)
-    return Assembled(workflow=workflow, problems=found, parts=tuple(parts), template=name, document=document)
+    compiled = compile_workflow(document, main.label, stem)
+    return Assembled(
+        workflow=compiled.workflow,
+        problems=in_order([*warnings, *compiled.problems], parts),
+        parts=tuple(parts),
+        template=name,
+        document=document,
+        scopes=compiled.scopes,
+    )
 
 
 def _are_mappings(documents: Sequence[Document], report: Report) -> bool:
@@ -198,7 +213,7 @@ def _too_large(file: str) -> Problem:
     return Problem(file=file, code="too_large", message=f"all parts together have more than {MAX_BYTES} bytes")
 
 
-def _in_order(problems: list[Problem], parts: Sequence[Part]) -> list[Problem]:
+def in_order(problems: list[Problem], parts: Sequence[Part]) -> list[Problem]:
     """Those of one text together."""
     order = {part.label: n for n, part in enumerate(parts)}
     return sorted(problems, key=lambda problem: order.get(problem.file, len(order)))

@@ -7,6 +7,7 @@ table in `grammar`: argparse takes 14 ms to build this many commands, exits and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 
@@ -16,12 +17,13 @@ from msgspec.structs import replace
 from pyflowd import protocol
 from pyflowd.clock import from_us, to_us
 from pyflowd.errors import UsageError, nearest
-from pyflowd.grammar import BY_NAME, COMMANDS, GLOBAL_OPTIONS, LATER, CommandSpec, Option
+from pyflowd.grammar import BY_NAME, COMMANDS, GLOBAL_OPTIONS, LATER, SECRET_ACTIONS, CommandSpec, Option
 from pyflowd.model import is_name
 from pyflowd.units import duration_s
 
 COUNT_MAX = 1_000_000
 _RUN_MAX = (1 << 63) - 1
+_VERSION = re.compile(r"[0-9a-f]{6,64}|~[0-9]{1,4}", re.ASCII)
 _FILE_SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -169,6 +171,8 @@ def _check_arguments(spec: CommandSpec, given: list[str]) -> None:
     if len(given) < required:
         missing = spec.arguments[len(given)].name
         raise UsageError(f"{spec.name} needs {missing}; usage: {spec.usage}")
+    if spec.name == "secret" and len(given) > len(spec.arguments):
+        raise UsageError("secret: a value is never an argument, where others see it: type it, pipe it, or use --file")
     many = bool(spec.arguments) and spec.arguments[-1].many
     if len(given) > len(spec.arguments) and not many:
         raise UsageError(f'{spec.name}: "{given[len(spec.arguments)]}" is too much; usage: {spec.usage}')
@@ -207,6 +211,8 @@ def _request(words: Words, now_us: int, zone: tzinfo, files: Mapping[str, bytes]
                 follow=words.has("follow"),
                 all_attempts=words.has("all-attempts"),
             )
+        case "history" if words.has("definition"):
+            return _changes(words)
         case "history":
             return protocol.ListRuns(
                 workflow=_optional_name(words.argument(0), "workflow"),
@@ -225,15 +231,18 @@ def _request(words: Words, now_us: int, zone: tzinfo, files: Mapping[str, bytes]
                 failed_only=words.has("failed"),
                 from_task=_optional_name(words.value("from"), "task"),
                 latest=words.has("latest"),
+                no_cache=words.has("no-cache"),
             )
         case "pause" | "resume":
             name = _name(words.arguments[0], "workflow")
             return protocol.PauseWorkflow(workflow=name, paused=words.command == "pause")
         case "show":
-            name = _name(words.arguments[0], "workflow")
-            return protocol.ShowWorkflow(workflow=name, origin=words.has("origin"))
+            name, version = workflow_version(words.arguments[0])
+            return protocol.ShowWorkflow(workflow=name, origin=words.has("origin"), version=version)
         case "graph":
             return protocol.GetGraph(of=_run_or_workflow(words.arguments[0]))
+        case "secret":
+            return _secret(words, files)
         case _:
             return _more_requests(words, now_us, zone)
 
@@ -257,6 +266,8 @@ def _more_requests(words: Words, now_us: int, zone: tzinfo) -> protocol.Request 
             return protocol.ListApprovals()
         case "artifacts":
             return _artifacts(words)
+        case "cache":
+            return _cache(words)
         case "next":
             return _next(words)
         case "slots":
@@ -269,11 +280,14 @@ def _more_requests(words: Words, now_us: int, zone: tzinfo) -> protocol.Request 
             of = words.value("run")
             return protocol.ListEvents(
                 run=None if of is None else _run(of),
+                after=_event(words.value("after")),
                 limit=_count(words, "limit") or 50,
                 follow=words.has("follow"),
             )
         case "notify":
             return protocol.SendNotification(channel=_name(words.arguments[0], "channel"), text=words.arguments[1])
+        case "places":
+            return protocol.ListPlaces()
         case "notifications":
             return protocol.ListNotifications(limit=_count(words, "limit") or 20)
         case "reload":
@@ -294,12 +308,34 @@ def _start(words: Words, files: Mapping[str, bytes]) -> protocol.Request:
         key=words.value("key") or "",
         dry_run=words.has("dry-run"),
         only=[_name(task, "task") for task in words.values.get("only", ())],
+        no_cache=words.has("no-cache"),
     )
     if not is_file(what):
         return replace(request, workflow=_name(what, "workflow"))
     if what not in files:
         raise UsageError(f"{what}: the client did not send this file; are daemon and client of one version?")
     return replace(request, file=what, data=files[what])
+
+
+def _secret(words: Words, files: Mapping[str, bytes]) -> protocol.Request:
+    """The client sends the value as a file of the secret's name."""
+    action, name = words.arguments[0], words.argument(1)
+    if action not in SECRET_ACTIONS:
+        raise UsageError(f'secret: "{action}" is none of {", ".join(SECRET_ACTIONS)}{nearest(action, SECRET_ACTIONS)}')
+    if words.has("file") and action != "set":
+        raise UsageError("secret: --file goes with set only")
+    if action in ("list", "rekey"):
+        if name is not None:
+            raise UsageError(f"secret {action} takes no name: leave it out")
+        return protocol.ListSecrets() if action == "list" else protocol.RekeySecrets()
+    if name is None:
+        raise UsageError(f"secret {action} needs NAME; usage: pyflowctl secret {action} NAME")
+    _name(name, "secret")
+    if action == "rm":
+        return protocol.RemoveSecret(name=name)
+    if name not in files:
+        raise UsageError("secret set: the client did not send the value; are daemon and client of one version?")
+    return protocol.SetSecret(name=name, value=files[name])
 
 
 def _artifacts(words: Words) -> protocol.Request:
@@ -314,6 +350,27 @@ def _artifacts(words: Words) -> protocol.Request:
     if words.value("output") == "json":
         raise UsageError("artifacts: a file is no JSON; leave out -o json, or NAME to list what there is")
     return protocol.GetArtifact(of=of, task=task, name=name)
+
+
+def _cache(words: Words) -> protocol.Request:
+    """The list, or `clear WORKFLOW [TASK]`."""
+    first, *others = words.arguments or ("",)
+    if first == "clear":
+        if not others:
+            raise UsageError("cache clear needs WORKFLOW: cache clear WORKFLOW [TASK]")
+        return protocol.ClearCache(
+            workflow=_name(others[0], "workflow"), task=_optional_name(words.argument(2), "task")
+        )
+    if others:
+        raise UsageError(f'cache: "{others[0]}" is too much; write cache [WORKFLOW], or cache clear WORKFLOW [TASK]')
+    return protocol.ListCache(workflow=_optional_name(words.argument(0), "workflow"))
+
+
+def _changes(words: Words) -> protocol.Request:
+    workflow = words.argument(0)
+    if workflow is None:
+        raise UsageError("history --definition needs WORKFLOW; usage: pyflowctl history WORKFLOW --definition")
+    return protocol.ListChanges(workflow=_name(workflow, "workflow"), limit=_count(words, "limit") or 20)
 
 
 def _next(words: Words) -> protocol.Request | None:
@@ -348,10 +405,29 @@ def _run(text: str) -> int:
 
 
 def _name(text: str, what: str) -> str:
+    if what == "task" and text.endswith("]") and "[" in text:
+        raise UsageError(f'"{text}" is one item of a task; name the whole task here: {text.partition("[")[0]}')
     if not is_name(text):
         article = "an" if what[0] in "aeiou" else "a"
         raise UsageError(f'"{text}" cannot be the name of {article} {what}: letters, digits, _ . - only, 63 at most')
     return text
+
+
+def workflow_version(text: str) -> tuple[str, str]:
+    """`WORKFLOW`, or `WORKFLOW@VERSION`: the name, and the version or an empty text."""
+    workflow, at, version = text.partition("@")
+    _name(workflow, "workflow")
+    if at and not _VERSION.fullmatch(version):
+        fix = "write six or more digits of its SHA-256, or ~1 for the one before; see: pyflowctl history --definition"
+        raise UsageError(f'"{text}" names no version: {fix} {workflow}')
+    return workflow, version
+
+
+def two_runs(one: str, other: str | None) -> tuple[int, int]:
+    """Both arguments of `diff` where one of them is a run."""
+    if other is None:
+        raise UsageError(f"run {one} is to be compared with another one: pyflowctl diff {one} RUN")
+    return _run(one), _run(other)
 
 
 def _optional_name(text: str | None, what: str) -> str | None:
@@ -401,6 +477,12 @@ def _count(words: Words, key: str, *, least: int = 1) -> int | None:
     if not (text.isascii() and text.isdecimal() and len(text) < 9 and least <= int(text) <= COUNT_MAX):
         raise UsageError(f'--{key}: "{text}" is not a number from {least} to {COUNT_MAX}')
     return int(text)
+
+
+def _event(text: str | None) -> int | None:
+    if text is not None and not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise UsageError(f'--after: "{text}" is no number of an event; `pyflowctl events -o json` has them')
+    return None if text is None else int(text)
 
 
 def _since_us(words: Words, now_us: int, zone: tzinfo) -> int | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from pyflowd import commandline, render
-from pyflowd.clock import Clock
+from pyflowd.clock import Clock, from_us
 from pyflowd.commandline import Invocation
 from pyflowd.control import Answer, Frame, Wait
 from pyflowd.errors import PyflowError, Unavailable, UsageError
@@ -24,11 +24,14 @@ from pyflowd.protocol import (
     Again,
     Command,
     Done,
+    EventPage,
     Finish,
     GetLogs,
     GetRun,
+    ListEvents,
     LogClose,
     LogOpen,
+    Passage,
     Print,
     Request,
     RunView,
@@ -59,7 +62,7 @@ class Console:
             terminal=command.terminal,
         )
         try:
-            invocation = self._parse(command, style)
+            invocation = self._pinned(self._parse(command, style), peer)
             assert invocation.request is not None
             replies = self._handle(invocation.request, peer)
         except PyflowError as error:
@@ -80,6 +83,14 @@ class Console:
         if invocation.request is None:
             raise UsageError(f'"{invocation.command}" is the client\'s own command')
         return invocation
+
+    def _pinned(self, invocation: Invocation, peer: Peer) -> Invocation:
+        """With the run that a workflow's name means now: output is followed over a restart, and newer runs come."""
+        request = invocation.request
+        if not isinstance(request, GetLogs) or not request.follow:
+            return invocation
+        view = next(reply for reply in self._handle(GetRun(of=request.of), peer) if isinstance(reply, RunView))
+        return msgspec.structs.replace(invocation, request=msgspec.structs.replace(request, of=str(view.run)))
 
     def _to_the_end(self, invocation: Invocation, replies: Replies, peer: Peer) -> Iterator[Spoken | Again]:
         """A run was recorded, or named: go on with its output, its progress, and at last its tasks."""
@@ -110,12 +121,29 @@ def _again(run: int, invocation: Invocation) -> list[str]:
     return ["wait", str(run), "-o", invocation.output, *(["--follow"] if invocation.follow else [])]
 
 
+def _logs_again(request: GetLogs, invocation: Invocation) -> list[str]:
+    """The command line that goes on with output; what was shown, and how, the client knows."""
+    log = invocation.log
+    task = [] if request.task is None else [request.task]
+    tail = [] if log.tail is None else ["-n", str(log.tail)]
+    since = [] if log.since_us is None else ["--since", from_us(log.since_us).isoformat()]
+    return ["logs", request.of, *task, "-f", "-o", invocation.output, *tail, *since, *(["--raw"] if log.raw else [])]
+
+
+def _events_again(request: ListEvents, invocation: Invocation, after: int) -> list[str]:
+    of = [] if request.run is None else ["--run", str(request.run)]
+    return ["events", "-f", "-o", invocation.output, *of, "--after", str(after)]
+
+
 def _shown(invocation: Invocation, style: Style, replies: Iterator[Spoken | Again]) -> Answer:
     """Replies as frames for the thin client; what fails on the way ends the answer with its line."""
     renderer = render.renderer(invocation, style)
     exit_status = 0
     silent = invocation.command == "logs" and not (invocation.log.raw or invocation.log.as_json)
+    request = invocation.request
     try:
+        if isinstance(request, GetLogs) and request.follow and invocation.command == "logs":
+            yield Frame(frame(Again(_logs_again(request, invocation))))
         for reply in replies:
             match reply:
                 case Wait():
@@ -129,6 +157,12 @@ def _shown(invocation: Invocation, style: Style, replies: Iterator[Spoken | Agai
                     yield Frame(frame(reply))
                 case Done():
                     exit_status = reply.exit_status
+                case EventPage(events=[*_, last]) if isinstance(request, ListEvents) and request.follow:
+                    text = b"".join(renderer.feed(reply))
+                    if len(text) > PRINT_MAX:
+                        yield from _printed(iter([text]))
+                        text = b""
+                    yield Frame(frame(Passage(1, text, _events_again(request, invocation, last.event))))
                 case _:
                     yield from _printed(renderer.feed(reply))
         yield from _printed(renderer.end())

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-from pyflowd import template
+from pyflowd import params, template
 from pyflowd.clock import from_us
 from pyflowd.errors import nearest
 from pyflowd.expression_values import Absent, ExpressionError, Namespace, Value
 from pyflowd.model import TASK_TERMINAL, Section, TaskState, Workflow
+from pyflowd.secret_names import PLACES, Secrets, Variables
 from pyflowd.state import Run, TaskRun
 from pyflowd.store.batch import RunMeta
 
@@ -39,11 +40,24 @@ class TaskNames:
     """The names of an expression of `task`; None: one of the run as a whole. `item` stands in for an item that is only
     about to be: (its value, its position)."""
 
-    __slots__ = ("_env", "_item", "facts", "task")
+    __slots__ = ("_env", "_hidden", "_item", "_open", "facts", "secrets", "task")
 
-    def __init__(self, facts: Facts, task: TaskRun | None, item: tuple[Any, int] | None = None) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        task: TaskRun | None,
+        item: tuple[Any, int] | None = None,
+        secrets: Secrets | None = None,
+    ) -> None:
+        """`secrets`: those of an attempt that is about to start; their values are in `env()`, never in `env` as an
+        expression sees it."""
         self.facts = facts
         self.task = task
+        self.secrets = secrets or Secrets()
+        self._open = False
+        """Whether `secrets` may be named in what is evaluated now."""
+        self._hidden: dict[str, None] = {}
+        """Variables that hold secrets."""
         if item is None and task is not None and task.item is not None:
             item = (task.item.value, task.item.position)
         self._item = item
@@ -59,11 +73,15 @@ class TaskNames:
             case "run":
                 return _Run(facts)
             case "env":
-                return self.env()
+                return self._visible_env()
+            case "secrets" if self._open:
+                return self.secrets
+            case "secrets":
+                raise ExpressionError(f"a secret may stand only {PLACES}")
         found = self._of_item(name)
         if found is not None:
             return found[0]
-        known = ["params", "tasks", "run", "env", *self._item_names()]
+        known = ["params", "tasks", "run", "env", "secrets", *self._item_names()]
         raise ExpressionError(f'there is no name "{name}"{nearest(name, known)}; known are {", ".join(known)}')
 
     def _item_names(self) -> list[str]:
@@ -85,17 +103,59 @@ class TaskNames:
                 self._render(self.task.definition.env)
         return self._env
 
+    def _visible_env(self) -> Value:
+        """`env` as an expression sees it; while `env` itself is made, with the secrets in it."""
+        if self._open:
+            self.secrets.asked = self.secrets.asked or bool(self._hidden)
+            found_open: dict[str, Value] = dict(self.env() if self._env is None else self._env)
+            return found_open
+        found: dict[str, Value] = dict(self.env())
+        return Variables(self.env(), self._hidden) if self._hidden else found
+
+    def opened(self) -> OpenNames:
+        """The same names where secrets may stand."""
+        return OpenNames(self)
+
+    def lookup_open(self, name: str) -> Value:
+        was, self._open = self._open, True
+        try:
+            return self.lookup(name)
+        finally:
+            self._open = was
+
     def _render(self, written: Mapping[str, str]) -> None:
         assert self._env is not None
+        was, self._open = self._open, True
+        try:
+            self._render_open(written)
+        finally:
+            self._open = was
+
+    def _render_open(self, written: Mapping[str, str]) -> None:
+        assert self._env is not None
         for variable, text in written.items():
+            self._hidden.pop(variable, None)
             if "${{" not in text:
                 self._env[variable] = text
                 continue
+            self.secrets.asked = False
             try:
                 self._env[variable] = template.render_text(text, self)
             except ExpressionError as error:
                 self._env = None
                 raise ExpressionError(f"env {variable}: {error}") from error
+            if self.secrets.asked:
+                self._hidden[variable] = None
+
+
+class OpenNames:
+    """The names of a task in a place where secrets may stand."""
+
+    def __init__(self, names: TaskNames) -> None:
+        self._names = names
+
+    def lookup(self, name: str) -> Value:
+        return self._names.lookup_open(name)
 
 
 def _variable(task: TaskRun | None) -> str:
@@ -269,6 +329,13 @@ def run_names(meta: RunMeta, zone: tzinfo) -> dict[str, Value]:
         "requested_by": meta.requested_by,
         "trigger": meta.trigger,
     }
+
+
+def group(workflow: Workflow, meta: RunMeta, zone: tzinfo) -> str:
+    """The group of concurrency that a run belongs to. Raises ExpressionError where its name has no value."""
+    written = workflow.concurrency.group if workflow.concurrency else ""
+    names = params.RunNames(meta.params, run_names(meta, zone))
+    return template.render_text(written, names) if written else meta.workflow
 
 
 def zone_of(workflow: Workflow, trigger: str, default: tzinfo, zone: Any) -> tzinfo:

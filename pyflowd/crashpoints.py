@@ -17,6 +17,11 @@ CRASHPOINTS = (
     "exit_read",  # the keeper's word of an end is read, not committed
     "acknowledged",  # the keeper has been told that an end is in the record, nobody else
 )
+OF_SECRETS = (
+    "secret_beside",  # the new file of secrets, or of their key, is written beside the old one
+    "secret_renamed",  # it is in its place, the event is not yet committed
+)
+"""Passed only by `pyflowctl secret`."""
 
 _armed: dict[str, int] = {}
 
@@ -25,7 +30,7 @@ def arm(environ: dict[str, str]) -> None:
     """Read the environment once; an unknown name is a fault of the test and raises."""
     name, _, count = environ.get("PYFLOWD_CRASH", "").partition(":")
     if name:
-        if name not in CRASHPOINTS:
+        if name not in (*CRASHPOINTS, *OF_SECRETS):
             raise ValueError(f"no crash point {name}")
         _armed[name] = int(count or 1)
 

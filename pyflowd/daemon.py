@@ -12,6 +12,7 @@ import socket
 import stat
 
 from pyflowd import journal, launch, peer, settings, template, zones
+from pyflowd.admission import Admission
 from pyflowd.clock import US, SystemClock
 from pyflowd.console import Console
 from pyflowd.context import TaskNames
@@ -27,11 +28,14 @@ from pyflowd.handlers_approvals import ApprovalHandlers
 from pyflowd.handlers_logs import LogHandlers
 from pyflowd.handlers_notify import NotificationHandlers
 from pyflowd.handlers_runs import RunHandlers
+from pyflowd.handlers_secrets import SecretHandlers
 from pyflowd.health import Health
 from pyflowd.http_tasks import HttpTasks
 from pyflowd.inside import InsideTasks
 from pyflowd.janitor import Janitor
 from pyflowd.keeperlink import KeeperLink
+from pyflowd.launcher import Launcher
+from pyflowd.live import LiveRun
 from pyflowd.loader_frames import Folders
 from pyflowd.model import Notify
 from pyflowd.notify_spool import Notifier
@@ -40,9 +44,12 @@ from pyflowd.pool import Pool
 from pyflowd.protocol import Level
 from pyflowd.replies import framed
 from pyflowd.retention import Retirement
-from pyflowd.runs import LiveRun, Runs
+from pyflowd.runs import Runs
 from pyflowd.sampler import Sampler
 from pyflowd.scratch import Scratch
+from pyflowd.secret_lookups import SecretLookups
+from pyflowd.secrets_memory import forbid_looks
+from pyflowd.secrets_resolver import Resolver
 from pyflowd.store.batch import Batch
 from pyflowd.store.store import Store
 from pyflowd.systemd import listeners, notify
@@ -68,6 +75,7 @@ class Daemon:
         _make_folders(paths)
         clock = SystemClock()
         self.clock = clock
+        self.secrets = Resolver(self.settings.secrets, self.settings.secrets_key, paths, os.environ, clock)
         self.timers = Timers()
         self.selector = selectors.DefaultSelector()
         self.health = Health(paths.label, clock.wall_us())
@@ -75,7 +83,11 @@ class Daemon:
         self.logs = TaskLogs(paths.log)
         zone = zones.zone(self.settings.timezone) if self.settings.timezone else zones.host_zone()
         self.runs = Runs(self.store, clock, self.timers, self.settings.max_tasks, zone)
-        self.workflows = Workflows(self.store, self.runs, self.store.instance, zone)
+        self.runs.sharing.settings_sizes = self.settings.pools
+        self.pool = Pool(self.settings.max_tasks)
+        host = launch.read_host(dict(os.environ), paths.workflows)
+        admission = Admission(self.runs, self.pool, {**host.passed_on, "PATH": host.own.path, "HOME": host.own.home})
+        self.workflows = Workflows(self.store, self.runs, admission, self.store.instance, zone)
         self.definitions = Definitions(
             self.workflows, Folders(os.path.abspath(paths.workflows), paths.vendor), self.timers, self.selector
         )
@@ -83,22 +95,24 @@ class Daemon:
         self.scratch = Scratch(paths.state, self._secret())
         self.runs.artifact_path, self.runs.scratch_path = self.scratch.artifact, self.scratch.work
         self.janitor = Janitor(self.logs, self.scratch)
-        self.pool = Pool(self.settings.max_tasks)
         self.notifier = Notifier(
             store=self.store, timers=self.timers, clock=clock, pool=self.pool, settings=self.settings,
             host=socket.gethostname(), zone=zone.info, note=self.health.note,
             lost=_say_lost,
         )  # fmt: skip
-        host = launch.read_host(dict(os.environ), paths.workflows)
-        http = HttpTasks(self.runs, self.pool, self.logs, self.scratch, clock, self.settings.log_max_bytes)
+        lookups = SecretLookups(self.secrets, self.pool)
+        http = HttpTasks(self.runs, self.pool, self.logs, self.scratch, clock, self.settings.log_max_bytes, lookups)
         self.inside = InsideTasks(self.runs, self.workflows, self._send, http.prepare, http.cancel)
-        endings = Endings(self.runs, self.logs, self.scratch, self.pool, host, self.settings.artifact_max_bytes)
+        endings = Endings(
+            self.runs, self.logs, self.scratch, self.pool, host, self.settings.artifact_max_bytes, lookups
+        )
         self.retirement = Retirement(self.runs, self.workflows, self.logs, self.janitor, self.settings.retention)
         of_runs = RunHandlers(self.store, self.runs, self.workflows, self.definitions, self.sampler, self.health)
         groups = {Level.READ: self.settings.group_read, Level.OPERATE: self.settings.group_operate}
         handlers = Handlers(
             of_runs, groups, NotificationHandlers(self.runs, self.notifier),
             LogHandlers(of_runs, self.logs, self.scratch), ApprovalHandlers(of_runs, self.inside),
+            SecretHandlers(self.runs, self.secrets),
         )  # fmt: skip
         console = Console(handlers.handle, clock, zone.name)
         known = peer.roles(os.geteuid(), self.settings.group_operate, self.settings.group_read)
@@ -107,11 +121,15 @@ class Daemon:
             Answers(request=framed(handlers.handle), command=console.answer),
         )  # fmt: skip
         self.link = KeeperLink(paths.keeper, paths.label, spawn=spawn_keeper)
+        launcher = Launcher(
+            runs=self.runs, link=self.link, logs=self.logs, scratch=self.scratch, lookups=lookups, timers=self.timers,
+            clock=clock, settings=self.settings, host=host,
+        )  # fmt: skip
         self.dispatcher = Dispatcher(
-            store=self.store, runs=self.runs, workflows=self.workflows, inside=self.inside, http=http,
-            endings=endings, scratch=self.scratch, janitor=self.janitor, notifier=self.notifier, pool=self.pool,
-            link=self.link, control=self.control, logs=self.logs, timers=self.timers, clock=clock,
-            selector=self.selector, settings=self.settings, host=host, health=self.health,
+            store=self.store, runs=self.runs, workflows=self.workflows, admission=admission, inside=self.inside,
+            http=http, endings=endings, scratch=self.scratch, janitor=self.janitor, notifier=self.notifier,
+            pool=self.pool, link=self.link, control=self.control, logs=self.logs, timers=self.timers, clock=clock,
+            selector=self.selector, launcher=launcher, lookups=lookups, health=self.health,
         )  # fmt: skip
 
     def _secret(self) -> str:
@@ -180,8 +198,8 @@ class Daemon:
 
     def _stop(self) -> None:
         """In reverse; what is in the store stays true whether or not this comes to its end."""
-        self.definitions.stop()
         self.dispatcher.drain(DRAIN_S)
+        self.definitions.stop()
         self.runs.batch.host_event(DaemonStopped(self.clock.wall_us()))
         self.dispatcher.finish()
         self.janitor.stop()
@@ -265,6 +283,7 @@ def run(paths: Paths, *, spawn_keeper: bool, verbose: bool) -> None:
     """Be the daemon; returns after a clean stop. Raises PyflowError where it cannot start."""
     journal.start(verbose=verbose)
     arm(dict(os.environ))
+    forbid_looks()
     try:
         daemon = Daemon(paths, spawn_keeper=spawn_keeper)
     except OSError as error:

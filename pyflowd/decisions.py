@@ -1,31 +1,34 @@
-"""What the engine asks to be decided: conditions, item lists, further passes, outputs of a run. Evaluates expressions,
-and says what came of them as an event. Pure.
+"""What the engine asks to be decided: conditions, item lists, keys of a cache, further passes, outputs of a run.
+
+Evaluates expressions, and says what came of them as an event. Pure, but that it asks `recall` for an earlier success.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 from pyflowd import expression, template
+from pyflowd.cache import KEY_MAX as CACHE_KEY_MAX
+from pyflowd.cache import Recalled, Sought
 from pyflowd.context import Facts, TaskNames
-from pyflowd.events import ConditionDecided, Expanded, OutputsDecided, RepeatDecided
-from pyflowd.expression_values import ExpressionError
-from pyflowd.model import FanOut
+from pyflowd.events import CacheDecided, ConditionDecided, Expanded, OutputsDecided, RepeatDecided
+from pyflowd.expression_values import ExpressionError, encoded
+from pyflowd.item_key import KEY_MAX, default_key
 from pyflowd.output_file import MAX_BYTES as MAX_OUTPUT_BYTES
 from pyflowd.state import Decide, Question, TaskRun
 
 MAX_ITEMS = 10_000
 """Rule F1."""
-KEY_MAX = 200
-"""Characters of an item's key; a longer one made by us ends with a hash."""
 _SHOWN = 200
 
-Decision = ConditionDecided | Expanded | RepeatDecided | OutputsDecided
+Decision = ConditionDecided | Expanded | CacheDecided | RepeatDecided | OutputsDecided
+Look = Callable[[Sought, bool], Recalled]
+"""Whether there is an earlier success; with False only what a new one is to be kept under."""
 
 
-def decide(facts: Facts, asked: Decide, at_us: int) -> Decision:
+def decide(facts: Facts, asked: Decide, at_us: int, recall: Look) -> Decision:
     """The answer to one question of the engine. Never raises: an expression without a value is an answer too."""
     if asked.question is Question.OUTPUTS:
         return _outputs(facts, at_us)
@@ -35,6 +38,8 @@ def decide(facts: Facts, asked: Decide, at_us: int) -> Decision:
             return _condition(facts, task, at_us)
         case Question.ITEMS:
             return _items(facts, task, at_us)
+        case Question.CACHE:
+            return _cache(facts, task, at_us, recall)
         case _:
             return _repeat(facts, task, at_us)
 
@@ -71,16 +76,21 @@ def _keyed(facts: Facts, task: TaskRun) -> list[tuple[str, Any]]:
     """Rule F1: the items with their keys, each key once."""
     fan_out = task.definition.fan_out
     assert fan_out is not None
-    values = _list(template.render_tree(fan_out.items, TaskNames(facts, task)))
+    given = template.render_tree(fan_out.items, TaskNames(facts, task))
+    values = _list(given)
     if len(values) > MAX_ITEMS:
         raise ExpressionError(f"{len(values)} items; at most {MAX_ITEMS}: put several into one, as with chunk(list, n)")
-    found: dict[str, Any] = {}
+    found: dict[str, int] = {}
     for position, value in enumerate(values):
-        key = _key(facts, task, fan_out, value, position)
+        if fan_out.key:
+            key = _key(facts, task, fan_out.key, value, position)
+        else:
+            key = default_key(value["key"] if isinstance(given, dict) else value)
         if key in found:
-            raise ExpressionError(f'two items have the key "{key}"; give each its own with key:')
-        found[key] = value
-    return list(found.items())
+            both = f"items {found[key] + 1} and {position + 1} of the list"
+            raise ExpressionError(f"{both} have the same key, {_show(key)}; give each its own with key:")
+        found[key] = position
+    return list(zip(found, values, strict=True))
 
 
 def _list(value: Any) -> list[Any]:
@@ -91,30 +101,35 @@ def _list(value: Any) -> list[Any]:
     raise ExpressionError(f"expected a list, got {_show(value)}")
 
 
-def _key(facts: Facts, task: TaskRun, fan_out: FanOut, value: Any, position: int) -> str:
-    if fan_out.key:
-        key = template.render_text(fan_out.key, TaskNames(facts, task, (value, position)))
-        if not key or len(key) > KEY_MAX or not key.isprintable():
-            raise ExpressionError(f"item {position + 1}: a key is printable text of 1 to {KEY_MAX} characters")
-        return key
-    return default_key(value)
+def _key(facts: Facts, task: TaskRun, text: str, value: Any, position: int) -> str:
+    key = template.render_text(text, TaskNames(facts, task, (value, position)))
+    if not key or len(key) > KEY_MAX or not key.isprintable():
+        raise ExpressionError(f"item {position + 1}: a key is printable text of 1 to {KEY_MAX} characters")
+    return key
 
 
-def default_key(value: Any) -> str:
-    """The key of an item that is given none: stable, made of the item alone."""
-    if isinstance(value, dict) and value and all(not isinstance(part, (dict, list)) for part in value.values()):
-        text = ", ".join(_word(part) for part in value.values())
-    else:
-        text = _word(value)
-    if text and len(text) <= KEY_MAX and text.isprintable():
-        return text
-    shown = "".join(letter if letter.isprintable() else "?" for letter in text[: KEY_MAX // 2])
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return f"{shown}#{digest}"
+def _cache(facts: Facts, task: TaskRun, at_us: int, recall: Look) -> CacheDecided:
+    try:
+        key = _cache_key(facts, task)
+    except ExpressionError as error:
+        return CacheDecided(task.name, at_us, error=str(error))
+    item = task.item.key if task.item else ""
+    found = recall(Sought(facts.run.workflow, task.definition, item, key, at_us), not facts.run.kept.no_cache)
+    return CacheDecided(
+        task.name, at_us, key, found.recipe, found.run, found.made_us, found.outputs, found.artifacts, found.why
+    )
 
 
-def _word(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def _cache_key(facts: Facts, task: TaskRun) -> str:
+    cache = task.definition.cache
+    assert cache is not None
+    key = template.render_text(cache.key, TaskNames(facts, task))
+    encoded(key)  # raises where SQLite could not take it
+    if not key.strip():
+        raise ExpressionError("its key is empty")
+    if len(key) > CACHE_KEY_MAX:
+        raise ExpressionError(f"its key has {len(key)} characters; at most {CACHE_KEY_MAX}: give its hash(...)")
+    return key
 
 
 def _outputs(facts: Facts, at_us: int) -> OutputsDecided:

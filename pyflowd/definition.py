@@ -7,13 +7,16 @@ knows nothing of folders, of other definitions and of what was in force before.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from pyflowd import fields
 from pyflowd.definition_notify import read_notify_rules
 from pyflowd.definition_outputs import read_workflow_outputs
 from pyflowd.definition_params import read_params
-from pyflowd.definition_references import Known, Place, Scope, check
+from pyflowd.definition_places import in_order, read_concurrency, read_gates, read_locks, read_pools, read_priority
+from pyflowd.definition_references import Known, Place, Scope, check, secret_variables
 from pyflowd.definition_task import Reading, read_defaults, read_tasks
 from pyflowd.definition_triggers import read_triggers
 from pyflowd.document import Document, Mapping, quote
@@ -27,15 +30,25 @@ _MAX_REPEATED_CHARACTERS = 32 * 1024 * 1024
 """A default is kept with each task that it is for: 4 KiB times 100,000 tasks would burst whoever keeps it."""
 
 
-def compile_workflow(document: Document, file: str, stem: str) -> tuple[Workflow | None, list[Problem]]:
-    """The workflow, or None; and what is to be said, in the order of the file: errors or, with a workflow, warnings."""
+class Compiled(NamedTuple):
+    """`problems` are in the order of the file: errors or, with a workflow, warnings."""
+
+    workflow: Workflow | None
+    problems: list[Problem]
+    scopes: tuple[Scope, ...]
+    """The expressions of the file, and what they see."""
+
+
+def compile_workflow(document: Document, file: str, stem: str) -> Compiled:
+    """The workflow, or None; and what is to be said."""
     report = Report(file, document)
-    workflow = None
+    workflow: Workflow | None = None
+    scopes: tuple[Scope, ...] = ()
     try:
-        workflow = _read_workflow(document, stem, report)
+        workflow, scopes = _read_workflow(document, stem, report)
     except Enough:
         report.problems.append(Problem(file=file, code="more", message="and more: the rest is not listed"))
-    return None if report.errors else workflow, sorted(report.problems, key=_place)
+    return Compiled(None if report.errors else workflow, sorted(report.problems, key=_place), scopes)
 
 
 def _place(problem: Problem) -> tuple[bool, int, int]:
@@ -97,7 +110,7 @@ WORKFLOW = Table(
         "labels": ("labels", _read_labels),
         "owner": ("owner", fields.text),
         "params": ("params", _raw),
-        "env": ("env", fields.env),
+        "env": ("env", fields.with_secrets(fields.env)),
         "env_file": ("env_files", fields.one_or_more(_read_env_file)),
         "cwd": ("cwd", fields.path_template),
         "shell": ("shell", fields.shell),
@@ -118,12 +131,15 @@ WORKFLOW = Table(
         "handler_timeout": ("handler_timeout_s", fields.positive_duration_s),
         "outputs": ("outputs", _raw),
         "notify": ("notify", read_notify_rules),
+        "concurrency": ("concurrency", read_concurrency),
+        "locks": ("locks", read_locks),
+        "pools": ("pools", read_pools),
+        "priority": ("priority", read_priority),
+        "gates": ("gates", read_gates),
         "template": ("template", fields.name),
         "with": ("with", _raw),
     },
-    later=frozenset(
-        {"catchup", "concurrency", "locks", "pools", "gates", "expect", "secrets"}
-    ),
+    later=frozenset({"catchup", "expect", "secrets"}),
     meant={
         "on_error": "on_failure", "always": "finally", "cleanup": "finally", "on_cancelled": "on_cancel",
         "handlers": "finally", "on_exit": "finally",
@@ -147,17 +163,18 @@ _NOT_KEPT = ("version", "defaults", "shell", "schedule", "template", "with")
 # ---- The workflow ---------------------------------------------------------------------------------------------------
 
 
-def _read_workflow(document: Document, stem: str, report: Report) -> Workflow | None:
+def _read_workflow(document: Document, stem: str, report: Report) -> tuple[Workflow | None, tuple[Scope, ...]]:
     root = document.root
     if root.__class__ is not Mapping:
         message = f"expected a mapping with the key tasks, found {fields.shape(root)}"
         report.add(document.mark, "value", message, "see the examples")
-        return None
+        return None, ()
     found = read(WORKFLOW, root, report)
     found["name"] = _read_name(root, found, stem, report)
     defaults = found.get("defaults", {})
     found["env"] = {**found.get("env", {}), **defaults.get("env", {})}
-    reading = Reading({"shell": found.get("shell", ()), **defaults}, report)
+    common = {"shell": found.get("shell", ()), "priority": found.get("priority", 0)}
+    reading = Reading({**common, **defaults}, report)
     reading.scopes.append(Scope(Place.WORKFLOW, report.take_uses()))
     params = _read_params(root, found, reading)
     _read_all_tasks(root, found, reading)
@@ -166,10 +183,12 @@ def _read_workflow(document: Document, stem: str, report: Report) -> Workflow | 
     _check_names(reading)
     _check_references(root, found, params, reading)
     if report.errors:
-        return None
+        return None, ()
     workflow = Workflow(**{field: value for field, value in found.items() if field not in _NOT_KEPT})
+    if workflow.locks:
+        workflow = replace(workflow, locks=in_order(workflow, tuple(task for _, task in _all_tasks(workflow))))
     _judge(workflow, root, report)
-    return workflow
+    return workflow, tuple(reading.scopes)
 
 
 def _read_name(root: Mapping, found: dict[str, Any], stem: str, report: Report) -> str:
@@ -223,6 +242,7 @@ def _check_references(root: Mapping, found: dict[str, Any], params: tuple[Param,
         env=None if "env_file" in root else frozenset(found["env"]),
         sections=reading.sections,
         tasks={task.name: task for field in _SECTIONS.values() for task in found.get(field, ())},
+        secret_env=secret_variables(found["env"]),
     )
     check(scopes, known, reading.report)
 

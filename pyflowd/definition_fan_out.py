@@ -16,6 +16,7 @@ from pyflowd import expression, fields, template
 from pyflowd.document import Mapping, Sequence, quote
 from pyflowd.expression import ExpressionError
 from pyflowd.fields import Reader, Report, Table, Wrong, read
+from pyflowd.item_key import default_key
 from pyflowd.model import FanOut, OnEmpty, Repeat
 
 MAX_ITEMS = 10_000
@@ -212,7 +213,9 @@ def build_fan_out(mapping: Mapping, task: dict[str, Any], report: Report) -> Fan
     items = given.pop("for_each", matrix)
     variable = MATRIX if matrix is not None else given.pop("as", "item")
     given.update(given.pop("max_failures", {}))
-    if "key" not in given and isinstance(items, list):
+    if "key" not in given and isinstance(mapping.get("for_each"), Mapping):
+        given["key"] = f"${{{{ {variable}.key }}}}"
+    elif "key" not in given and isinstance(items, list):
         _check_keys(mapping, items, report)
     names = expression.parse(task["condition"]).names if task.get("condition") else ()
     if_each = variable in names or "index" in names
@@ -221,15 +224,16 @@ def build_fan_out(mapping: Mapping, task: dict[str, Any], report: Report) -> Fan
 
 def _check_keys(mapping: Mapping, items: list[Any], report: Report) -> None:
     """An item without a key of its own is known by its value (rule F1)."""
-    seen: set[str] = set()
-    for item in items:
-        text = json.dumps(item, sort_keys=True)
-        if text in seen and "${{" not in text:
+    seen: dict[str, int] = {}
+    for number, item in enumerate(items, 1):
+        key = default_key(item)
+        if key in seen and "${{" not in json.dumps(item):
             mark = mapping.value_mark("for_each" if "for_each" in mapping else MATRIX)
             fix = "take one out, or tell them apart by key: ${{ index }}"
-            report.add(mark, "duplicate_key", f"two items are the same: {quote(text)}", fix)
+            both = f"items {seen[key]} and {number} have the same key, {quote(key)}"
+            report.add(mark, "duplicate_key", both, fix)
             return
-        seen.add(text)
+        seen[key] = number
 
 
 REPEAT = Table(

@@ -86,7 +86,7 @@ def _read_values(value: Any, report: Report) -> dict[str, Any]:
 
 # ---- Bodies ---------------------------------------------------------------------------------------------------------
 
-_FILE = Table(
+UPLOAD = Table(
     "a file of a form",
     {"path": ("path", filled), "filename": ("filename", filled), "content_type": ("content_type", filled)},
     meant={"name": "filename", "type": "content_type", "file": "path"},
@@ -99,7 +99,7 @@ def _read_upload(value: Any, report: Report) -> dict[str, Any]:
     mapping = fields.mapping(value, report)
     if "path" not in mapping:
         raise Wrong("there is no path", "name a file below the run's scratch folder")
-    return read(_FILE, mapping, report)
+    return read(UPLOAD, mapping, report)
 
 
 def _read_files(value: Any, report: Report) -> tuple[FilePart, ...]:
@@ -127,13 +127,13 @@ HTTP = Table(
     {
         "method": ("method", _read_method),
         "url": ("url", _read_url),
-        "headers": ("headers", _read_headers),
+        "headers": ("headers", fields.with_secrets(_read_headers)),
         "query": ("query", _read_values),
-        "json": ("json", fields.template_tree),
-        "form": ("form", _read_values),
+        "json": ("json", fields.with_secrets(fields.template_tree)),
+        "form": ("form", fields.with_secrets(_read_values)),
         "files": ("files", _read_files),
-        "body": ("body", fields.template),
-        "auth": ("auth", read_auth),
+        "body": ("body", fields.with_secrets(fields.template)),
+        "auth": ("auth", fields.with_secrets(read_auth)),
         "tls": ("tls", read_tls),
         "expect": ("expect", read_expect),
         "paginate": ("paginate", read_paginate),

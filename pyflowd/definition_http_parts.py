@@ -69,19 +69,19 @@ def _read_version(value: Any, report: Report) -> str:
 
 # ---- Auth, TLS ------------------------------------------------------------------------------------------------------
 
-_BASIC = Table("basic", {"user": ("user", fields.template), "password": ("password", fields.template)},
+BASIC = Table("basic", {"user": ("user", fields.template), "password": ("password", fields.template)},
                meant={"username": "user", "login": "user", "pass": "password"})  # fmt: skip
 
 
 def _read_basic(value: Any, report: Report) -> BasicAuth | None:
-    found = read(_BASIC, fields.mapping(value, report), report)
+    found = read(BASIC, fields.mapping(value, report), report)
     missing = [key for key in ("user", "password") if key not in fields.mapping(value, report)]
     if missing:
         raise Wrong(f"there is no {missing[0]}", "write it as in {user: backup, password: ...}")
     return BasicAuth(**found) if len(found) == 2 else None
 
 
-_AUTH = Table(
+AUTH = Table(
     "auth",
     {
         "basic": ("basic", _read_basic),
@@ -93,13 +93,13 @@ _AUTH = Table(
 
 def read_auth(value: Any, report: Report) -> BasicAuth | BearerAuth | None:
     mapping = fields.mapping(value, report)
-    found = read(_AUTH, mapping, report)
+    found = read(AUTH, mapping, report)
     if len(mapping) != 1:
         raise Wrong("expected one of basic, bearer", "write it as in {bearer: ...}")
     return next(iter(found.values()), None)
 
 
-_TLS = Table(
+TLS = Table(
     "tls",
     {
         "verify": ("verify", fields.boolean),
@@ -114,7 +114,7 @@ _TLS = Table(
 
 def read_tls(value: Any, report: Report) -> Tls:
     mapping = fields.mapping(value, report)
-    found = Tls(**read(_TLS, mapping, report))
+    found = Tls(**read(TLS, mapping, report))
     if found.key_file and not found.cert_file:
         raise Wrong("key_file without cert_file", "name the client's certificate, too")
     if not found.verify:
@@ -149,7 +149,7 @@ def _read_pattern(value: Any, report: Report) -> str:
     return checked
 
 
-_TEST = Table(
+TEST = Table(
     "a test of a text",
     {
         "equals": ("equals", fields.template),
@@ -166,7 +166,7 @@ def _read_test(value: Any, report: Report, short: str) -> TextTest:
         return TextTest(**{short: filled(value, report)})
     if not value:
         raise Wrong("nothing is tested", "write it as in {contains: ok}")
-    return TextTest(**read(_TEST, value, report))
+    return TextTest(**read(TEST, value, report))
 
 
 def _read_header_tests(value: Any, report: Report) -> dict[str, TextTest]:
@@ -175,24 +175,24 @@ def _read_header_tests(value: Any, report: Report) -> dict[str, TextTest]:
 
 
 def _of_answer(value: Any, report: Report) -> str:
-    return fields.condition(value, report, _OF_ANSWER)
+    return fields.expression_text(value, report, _OF_ANSWER)
 
 
 _read_statuses = fields.one_or_more(_read_status)
-_EXPECT = Table(
+EXPECT = Table(
     "expect",
     {
         "status": ("status", _read_statuses),
         "headers": ("headers", _read_header_tests),
         "body": ("body", partial(_read_test, short="contains")),
-        "json": ("json", _of_answer),
+        "json": ("json", lambda value, report: fields.condition(value, report, _OF_ANSWER)),
     },
     meant={"code": "status", "status_code": "status", "header": "headers", "text": "body", "condition": "json"},
 )
 
 
 def read_expect(value: Any, report: Report) -> Expect:
-    found = read(_EXPECT, fields.mapping(value, report), report)
+    found = read(EXPECT, fields.mapping(value, report), report)
     if found.get("status") == ():
         raise Wrong("status: the list is empty", "leave it out for 2xx")
     return Expect(**found)
@@ -205,7 +205,7 @@ def _read_next(value: Any, report: Report) -> str:
     return _of_answer(value, report)
 
 
-_PAGINATE = Table(
+PAGINATE = Table(
     "paginate",
     {
         "next": ("next", _read_next),
@@ -221,7 +221,7 @@ def read_paginate(value: Any, report: Report) -> Paginate | None:
     for key in ("next", "items"):
         if key not in mapping:
             raise Wrong(f"there is no {key}", "write it as in {next: body.next, items: body.items}")
-    found = read(_PAGINATE, mapping, report)
+    found = read(PAGINATE, mapping, report)
     return Paginate(**found) if {"next", "items"} <= set(found) else None
 
 

@@ -13,6 +13,7 @@ from pyflowd import fields
 from pyflowd.definition_http import build_http, read_http
 from pyflowd.definition_notify import build_notify, read_notify
 from pyflowd.definition_process import build_file, build_python, build_ssh, read_file, read_python, read_ssh
+from pyflowd.definition_uses import build_uses, read_uses
 from pyflowd.definition_waiting import (
     build_approval,
     build_call,
@@ -85,17 +86,19 @@ def build_argv(words: tuple[str, ...], task: dict[str, Any]) -> Argv:
 _OF_PROCESSES = frozenset(
     {
         "env", "cwd", "user", "stdin", "shell", "kill_grace", "leftover", "success_codes", "skip_codes", "capture",
-        "artifacts",
+        "artifacts", "credentials",
     }
 )  # fmt: skip
 _OF_CALLS = frozenset({"with", "idempotency_key"})
 _OF_FAN_OUT = frozenset(
     {"for_each", "matrix", "as", "key", "max_parallel", "max_failures", "fail_fast", "on_empty", "repeat"}
 )
-_OF_WORK = frozenset({"retry", "log", "outputs"})
+_OF_WORK = frozenset({"retry", "log", "outputs", "cache"})
 """Of what may go wrong and be tried again, and says something."""
 _NOT_COMMAND = _OF_CALLS | {"interpreter"}
-_NOT_WORK = _OF_PROCESSES | _NOT_COMMAND | _OF_WORK
+_OF_PLACES = frozenset({"locks", "pool"})
+"""What waits for people or time holds nothing (rule R7)."""
+_NOT_WORK = _OF_PROCESSES | _NOT_COMMAND | _OF_WORK | _OF_PLACES
 
 KINDS: dict[str, KindOfTask] = {
     "run": KindOfTask(read_run, build_run, _NOT_COMMAND),
@@ -103,6 +106,7 @@ KINDS: dict[str, KindOfTask] = {
     "python": KindOfTask(read_python, build_python, frozenset({"stdin", "shell", "idempotency_key"})),
     "file": KindOfTask(read_file, build_file, _NOT_COMMAND | {"stdin", "shell", "capture"}),
     "ssh": KindOfTask(read_ssh, build_ssh, _NOT_COMMAND | {"stdin"}),
+    "uses": KindOfTask(read_uses, build_uses, frozenset({"stdin", "shell", "idempotency_key", "interpreter"})),
     "http": KindOfTask(read_http, build_http, _OF_PROCESSES | _NOT_COMMAND),
     "workflow": KindOfTask(read_call, build_call, (_OF_PROCESSES | {"interpreter", "log"})),
     "approval": KindOfTask(read_approval, build_approval, _NOT_WORK | _OF_FAN_OUT | {"timeout", "undo"}),
@@ -110,7 +114,7 @@ KINDS: dict[str, KindOfTask] = {
     "notify": KindOfTask(read_notify, build_notify, _NOT_WORK | {"timeout", "repeat"}),
 }
 WITHOUT_PROCESS = frozenset(key for key, kind in KINDS.items() if "success_codes" in kind.refuses)
-LATER = frozenset({"uses", "steps"})
+LATER = frozenset({"steps"})
 
 _FIXES = {
     ("approval", "timeout"): "put it in approval: {timeout: 4h}",
@@ -120,6 +124,7 @@ _FIXES = {
     ("argv", "shell"): "leave shell out, or use run",
     ("python", "stdin"): "pass values under with:",
     ("ssh", "stdin"): "pass values under env:",
+    ("uses", "stdin"): "pass values under with:",
 }
 
 

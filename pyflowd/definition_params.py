@@ -9,7 +9,7 @@ from typing import Any
 
 from pyflowd import fields, params, template
 from pyflowd.definition_references import Place, Scope
-from pyflowd.definition_types import one_maximum, read_pattern, read_type
+from pyflowd.definition_types import one_maximum, read_param_type, read_pattern, read_type
 from pyflowd.document import Mapping, Sequence, quote
 from pyflowd.fields import Report, Table, Wrong, read
 from pyflowd.model import Param, ParamType
@@ -39,7 +39,7 @@ ITEMS = Table("items", {"type": ("items", read_type), "pattern": ("item_pattern"
 PARAM = Table(
     "a param",
     {
-        "type": ("type", read_type),
+        "type": ("type", read_param_type),
         "default": ("default", fields.template_tree),
         "required": ("required", fields.boolean),
         "enum": ("enum", _read_enum),

@@ -161,14 +161,14 @@ OPERATIONS: dict[str, Table] = {
 }  # fmt: skip
 """Each operation by its key, with all keys that may stand beside it. Arguments are called as their keys."""
 
-_NEEDS = {"copy": "to", "move": "to", "template": "to", "archive": "to", "extract": "to"}
+NEEDS = {"copy": "to", "move": "to", "template": "to", "archive": "to", "extract": "to"}
 
 
 def read_file(value: Any, report: Report) -> dict[str, Any]:
     """The fields of `file`."""
     mapping = fields.mapping(value, report)
     operation = _operation(mapping)
-    needed = _NEEDS.get(operation)
+    needed = NEEDS.get(operation)
     if needed is not None and needed not in mapping:
         raise Wrong(f"{operation} has no {needed}", f"add {needed}: PATH")
     if operation in ("write", "append") and ("text" in mapping) == ("json" in mapping):

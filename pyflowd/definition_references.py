@@ -6,18 +6,18 @@ is at run time it does not know.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-from pyflowd import fields
+from pyflowd import fields, template
 from pyflowd.definition_fan_out import OWN_TASK
 from pyflowd.definition_needs import Needs
 from pyflowd.definition_waiting import ANY_TASK
 from pyflowd.document import quote
 from pyflowd.expression import Expression, Reference
 from pyflowd.fields import Report, Use
-from pyflowd.model import Argv, Capture, File, Http, Param, ParamType, Python, Shell, Ssh, Task
+from pyflowd.model import Argv, Capture, File, Http, Param, ParamType, Python, Shell, Ssh, Task, Uses
 
 TASK_MEMBERS = (
     "state", "reason", "outputs", "error", "exit_code", "attempts", "artifacts", "results", "succeeded", "failed",
@@ -27,7 +27,7 @@ RUN_MEMBERS = ("id", "workflow", "scheduled_at", "created_at", "started_at", "re
 HANDLER_RUN_MEMBERS = ("outcome", "failed_tasks", "error")
 """Known when the tasks have ended."""
 _ROOTS = ("params", "env", "tasks", "run")
-_LATER = frozenset({"secrets", "event"})
+_LATER = frozenset({"event"})
 _MAX_STEPS = 5_000_000
 """Of looking for a task among those that another waits for: some seconds."""
 
@@ -58,6 +58,8 @@ class Scope(NamedTuple):
     """Names of a fan-out."""
     env: frozenset[str] | None = frozenset()
     """Of the task itself; None: it is wrong."""
+    secret_env: frozenset[str] = frozenset()
+    """Those of them that hold a secret."""
 
 
 class Known(NamedTuple):
@@ -71,6 +73,8 @@ class Known(NamedTuple):
     """In the order in which they run."""
     tasks: dict[str, Task]
     """Those that compiled, of all sections."""
+    secret_env: frozenset[str] = frozenset()
+    """Variables of the workflow that hold a secret."""
 
 
 def check(scopes: Iterable[Scope], known: Known, report: Report) -> None:
@@ -98,7 +102,7 @@ class _Judge:
                 continue
             told.add(reference.path)
             code, message, fix = wrong
-            mark = _mark(use, found, reference, self._report)
+            mark = place_of(use, found, reference.column, self._report)
             self._report.add(mark, code, f"{use.key}: {message}", fix, warning=code == "undeclared_output")
         if use.key == "for_each" and len(found.references) == 1:
             self._items(use, found)
@@ -116,17 +120,19 @@ class _Judge:
     def _reference(self, scope: Scope, use: Use, reference: Reference) -> tuple[str, str, str] | None:
         """Code, message and fix of what is wrong with a reference."""
         root, *members = reference.path
-        if root in use.also or (root in scope.variables and use.key != "for_each"):
-            return None
         if root in _LATER:
             return "later", f"{root} is not supported by this version", "leave it out"
+        if root == fields.SECRETS:
+            return _secret(use, members)
+        if root in use.also or (root in scope.variables and use.key != "for_each"):
+            return None
         match root:
             case "params":
                 return self._param(scope, members)
             case "run" if members:
                 return _run_member(scope, members[0])
             case "env" if scope.place not in (Place.PARAM, Place.OUTPUTS):
-                return self._env(scope, members)
+                return self._secret_variable(scope, use, members) or self._env(scope, members)
             case "tasks" if scope.place not in (Place.PARAM, Place.WORKFLOW):
                 return self._task(scope, use, members)
             case "run":
@@ -136,7 +142,7 @@ class _Judge:
             case "item" | "index" | "matrix":
                 return _no_item(scope, use, root)
             case _:
-                choices = (*_ROOTS, *scope.variables, *use.also - {OWN_TASK, ANY_TASK})
+                choices = (*_ROOTS, *scope.variables, *(name for name in use.also if name.isidentifier()))
                 guess = fields.suggest(root, choices)
                 return "reference", f"there is no name {quote(root)}{guess}", f"there are {', '.join(choices)}"
 
@@ -148,6 +154,16 @@ class _Judge:
             return _later_param(scope, members, tuple(declared or ()))
         guess = fields.suggest(members[0], tuple(declared))
         return "reference", f"there is no param {quote(members[0])}{guess}", "declare it under params:"
+
+    def _secret_variable(self, scope: Scope, use: Use, members: list[str]) -> tuple[str, str, str] | None:
+        """`env.TOKEN` is the secret as well, where `env:` took it from one."""
+        if fields.SECRETS in use.also or not members:
+            return None
+        of_owner = scope.owner.secret_env if scope.owner is not None else frozenset()
+        if members[0] not in self._known.secret_env | scope.secret_env | of_owner:
+            return None
+        fix = "use the variable in the task itself: what stands here is kept, logged or shown"
+        return "secret_place", f"env.{members[0]} is a secret, which may not stand here", fix
 
     def _env(self, scope: Scope, members: list[str]) -> tuple[str, str, str] | None:
         if self._known.env is None or scope.env is None or not members:
@@ -176,7 +192,7 @@ class _Judge:
 
     def _output(self, name: str, output: str) -> tuple[str, str, str] | None:
         task = self._known.tasks.get(name)
-        if task is None or not task.outputs or output in _own_outputs(task):
+        if task is None or not task.outputs or isinstance(task.kind, Uses) or output in _own_outputs(task):
             return None
         declared = tuple(each.name for each in task.outputs)
         if output in declared:
@@ -245,10 +261,31 @@ class _Judge:
         return False
 
 
-def _mark(use: Use, found: Expression, reference: Reference, report: Report) -> int:
-    """Where the reference stands, if the text of the file has it as it is; else where its value begins."""
+def place_of(use: Use, found: Expression, column: int, report: Report) -> int:
+    """Where `column` of an expression stands, if the text of the file has it as it is; else where its value begins."""
     at = report.document.text.find(found.text, use.mark, use.mark + len(found.text) + 4096) if use.mark >= 0 else -1
-    return use.mark if at < 0 else at + max(0, reference.column - 1)
+    return use.mark if at < 0 else at + max(0, column - 1)
+
+
+def secret_variables(env: Mapping[str, str]) -> frozenset[str]:
+    """Those of `env` whose text holds the value of a secret."""
+    return frozenset(name for name, text in env.items() if _holds_secret(text))
+
+
+def _holds_secret(text: str) -> bool:
+    if "${{" not in text or fields.SECRETS not in text:
+        return False
+    return any(fields.SECRETS in each.names for each in template.parse(text).expressions)
+
+
+def _secret(use: Use, members: list[str]) -> tuple[str, str, str] | None:
+    """Rule P6: only where a secret goes to a process or a server, and is neither kept nor shown."""
+    if fields.SECRETS not in use.also:
+        fix = "put it under env: of the task and use the variable, or under credentials: as a file"
+        return "secret_place", "a secret may not stand here: this is kept in the record, logged or shown", fix
+    if not members and use.expression is not None and use.expression.text.strip() == fields.SECRETS:
+        return "secret_place", "these would be all secrets", "name one, as in secrets.db_password"
+    return None
 
 
 def _run_member(scope: Scope, name: str) -> tuple[str, str, str] | None:

@@ -11,10 +11,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from pyflowd import definition_fan_out, definition_outputs, fields
+from pyflowd.definition_cache import judge_cache, read_cache
 from pyflowd.definition_fan_out import build_fan_out, read_repeat
 from pyflowd.definition_kinds import KINDS, LATER, WITHOUT_PROCESS, check_keys, kind_key
 from pyflowd.definition_needs import Needs, check_needs
-from pyflowd.definition_references import Place, Scope
+from pyflowd.definition_places import read_locks, read_pool, read_priority
+from pyflowd.definition_references import Place, Scope, secret_variables
+from pyflowd.definition_secrets import read_credentials
 from pyflowd.definition_waiting import read_arguments
 from pyflowd.document import Mapping, quote
 from pyflowd.fields import Report, Table, Wrong, read
@@ -88,17 +91,19 @@ _COMMON: dict[str, tuple[str, fields.Reader]] = {
     "continue_on_error": ("continue_on_error", fields.boolean),
     "success_codes": ("success_codes", fields.one_or_more(_code)),
     "skip_codes": ("skip_codes", fields.one_or_more(_failure_code)),
-    "env": ("env", fields.env),
+    "env": ("env", fields.with_secrets(fields.env)),
     "cwd": ("cwd", fields.path_template),
     "shell": ("shell", fields.shell),
     "user": ("user", fields.user),
     "log": ("log", lambda value, report: read(LOG, fields.mapping(value, report), report)),
+    "locks": ("locks", read_locks),
+    "pool": ("pools", read_pool),
+    "priority": ("priority", read_priority),
+    "credentials": ("credentials", read_credentials),
 }
 """What `defaults` and a task have in common."""
 
-DEFAULTS = Table(
-    "defaults", _COMMON, later=frozenset({"resources", "on_error", "pool", "locks", "priority", "outputs"})
-)
+DEFAULTS = Table("defaults", _COMMON, later=frozenset({"resources", "on_error", "outputs"}))
 
 
 def _raw(value: Any, report: Report) -> Any:
@@ -129,6 +134,7 @@ TASK = Table(
         "interpreter": ("interpreter", _read_interpreter),
         "idempotency_key": ("idempotency_key", fields.template),
         "repeat": ("repeat", read_repeat),
+        "cache": ("cache", read_cache),
         **definition_fan_out.KEYS,
         **definition_outputs.KEYS,
         "undo": ("undo", _raw),
@@ -136,7 +142,7 @@ TASK = Table(
         "on_error": ("on_error", _raw),
         **_COMMON,
     },
-    later=LATER | {"credentials", "resources", "cache", "pool", "pools", "locks", "priority", "template", "secrets"},
+    later=LATER | {"resources", "template", "secrets"},
     meant={
         "command": "run", "cmd": "run", "script": "run", "exec": "argv", "args": "argv",
         "depends": "needs", "depends_on": "needs", "requires": "needs", "dependencies": "needs",
@@ -144,20 +150,23 @@ TASK = Table(
         "dir": "cwd", "allow_failure": "continue_on_error", "ignore_errors": "continue_on_error",
         "when": "if", "condition": "if", "strategy": "matrix", "foreach": "for_each", "loop": "for_each",
         "with_items": "for_each", "concurrency": "max_parallel", "on_failure": "on_error", "rescue": "on_error",
+        "pools": "pool", "lock": "locks", "mutex": "locks",
         "compensate": "undo", "rollback": "undo", "until": "repeat", "while": "repeat", "sleep": "wait",
         "approve": "approval", "inputs": "with", "params": "with", "sub_workflow": "workflow", "call": "workflow",
     },
 )  # fmt: skip
 
+TASK_WITH_PLUGIN = TASK._replace(keys={**TASK.keys, "with": ("with", fields.with_secrets(read_arguments))})
+"""A plugin gets its inputs on standard input, so that they may be secrets."""
 _SCOPED = frozenset({"for_each", "matrix", "undo", "on_error"})
 """Keys with which a task must know what it sees, even if it asks for nothing itself."""
 _FAN_OUT_FIELDS = frozenset(field for field, _ in definition_fan_out.KEYS.values())
 MAX_ALL_ITEMS = 100_000
-_NOT_HERE = {
+NOT_HERE = {
     Place.TASK: frozenset({"after"}),
     Place.HANDLER: frozenset({"after", "undo"}),
     Place.ON_ERROR: frozenset({"after", "undo", "on_error"}),
-    Place.UNDO: frozenset({"undo", "on_error", "needs", "trigger_rule", *definition_fan_out.KEYS}),
+    Place.UNDO: frozenset({"undo", "on_error", "cache", "needs", "trigger_rule", *definition_fan_out.KEYS}),
 }
 """Keys without a meaning for a task in such a place."""
 
@@ -201,7 +210,7 @@ def read_task(name: str, mapping: Mapping, scope: Scope, reading: Reading) -> Ta
     the delay.
     """
     report = reading.report
-    own = read(TASK, mapping, report)
+    own = read(TASK_WITH_PLUGIN if "uses" in mapping else TASK, mapping, report)
     if report.uses or not _SCOPED.isdisjoint(mapping):
         scope = _scope(name, mapping, own, scope, reading)
     if scope.place is not Place.TASK or "after" in mapping:
@@ -220,7 +229,11 @@ def _scope(name: str, mapping: Mapping, own: dict[str, Any], section: Scope, rea
     if section.place is Place.UNDO and section.owner is not None and env is not None:
         env = env | section.owner.env if section.owner.env is not None else None
     scope = section._replace(
-        task=name, uses=reading.report.take_uses(), env=env, variables=section.variables | _variables(mapping, own)
+        task=name,
+        uses=reading.report.take_uses(),
+        env=env,
+        variables=section.variables | _variables(mapping, own),
+        secret_env=secret_variables(own["env"]) if "env" in own else frozenset(),
     )
     reading.scopes.append(scope)
     return scope
@@ -234,7 +247,7 @@ def _variables(mapping: Mapping, own: dict[str, Any]) -> frozenset[str]:
 
 
 def _check_place(mapping: Mapping, place: Place, report: Report) -> None:
-    for key in mapping.keys() & _NOT_HERE[place]:
+    for key in mapping.keys() & NOT_HERE[place]:
         message = f"{key} has no meaning here"
         fix = "it says after what the task inside undo runs" if key == "after" else "leave it out"
         report.add(mapping.key_mark(key), "place", message, fix)
@@ -271,6 +284,8 @@ def _judge(key: str, mapping: Mapping, own: dict[str, Any], task: dict[str, Any]
         report.add(mark, "value", f"exit code {min(both)} is both a success and a skip", "keep it in one list")
     if "retry" in own and "retry" in task:
         _judge_retry(key, mapping, own["retry"], task["retry"], report)
+    if "cache" in mapping:
+        judge_cache(mapping, task["kind"], report)
     if "trigger_rule" in own and not own.get("needs"):
         message = "trigger_rule has no effect on a task that needs none"
         report.add(mapping.value_mark("trigger_rule"), "no_effect", message, "leave it out", warning=True)

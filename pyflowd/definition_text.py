@@ -61,19 +61,25 @@ def unpack(text: bytes, label: str = "", *, is_json: bool = False) -> list[Part]
     return parts
 
 
+def by_place(text: bytes) -> dict[tuple[Role, str], bytes]:
+    """The text of each part by its role and label; of the workflow's own file by the role alone, whatever its name."""
+    return {(part.role, "" if part.role is Role.WORKFLOW else part.label): part.data for part in unpack(text)}
+
+
 def readable(text: bytes) -> str:
     """What a person reads: the text; of several parts each below a comment with its role and label."""
     if not text.startswith(_MAGIC):
-        return _decoded(text)
+        return decoded(text)
     return "".join(_headed(unpack(text)))
 
 
 def _headed(parts: Iterable[Part]) -> Iterable[str]:
     for n, part in enumerate(parts):
-        shown = _decoded(part.data)
+        shown = decoded(part.data)
         gap = "\n" if n else ""
         yield f"{gap}# ---- {part.role} {part.label}\n{shown}" + ("" if shown.endswith("\n") else "\n")
 
 
-def _decoded(data: bytes) -> str:
+def decoded(data: bytes) -> str:
+    """A text as far as it is one."""
     return data.decode("utf-8", "backslashreplace")

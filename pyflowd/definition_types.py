@@ -19,8 +19,13 @@ _type_word = fields.one_of(ParamType)
 
 def read_type(value: Any, report: Report) -> ParamType:
     """A type that a value can have as it is; that of a secret cannot."""
-    if value == "secret":
-        raise Wrong("the type secret is not supported by this version", "leave it out", code="later")
+    if value == ParamType.SECRET:
+        raise Wrong("the type secret is for params: their value is a secret's name", "take string")
+    return read_param_type(value, report)
+
+
+def read_param_type(value: Any, report: Report) -> ParamType:
+    """A type, that of a secret among them (rule P4)."""
     kind: ParamType = _type_word(value, report)
     return kind
 

@@ -15,11 +15,15 @@ import msgspec
 
 from pyflowd.catalog import Catalog, Change, Installed, Noted, Reload, Removed, Row
 from pyflowd.clock import from_us
+from pyflowd.definition_kinds import KINDS
+from pyflowd.definition_uses import CODES
 from pyflowd.filenames import split_name
 from pyflowd.loader import Loader
 from pyflowd.loader_frames import Folders, Leaf, Loaded, Rejected, Result, Seen, Signature, Traced
 from pyflowd.model import Problem, Severity
 from pyflowd.planning import HOLD_US, Plan, plan
+from pyflowd.plugin_watch import PluginWatch
+from pyflowd.plugins import Known
 from pyflowd.protocol import RunView, WorkflowView
 from pyflowd.settling import AWAY_US, FolderGone, Scan
 from pyflowd.sources import Sources
@@ -32,9 +36,12 @@ _encode = msgspec.msgpack.encode
 _seen = msgspec.msgpack.Decoder(tuple[int, int, int, int] | Seen)
 """A bare signature is what was kept of a file before there were parts."""
 _problems = msgspec.msgpack.Decoder(tuple[Problem, ...])
+_plugins = msgspec.json.Decoder(Known)
 
 PATIENCE_US = 2_000_000
 """How long a start waits for files that are being written."""
+_USES = _encode("kind") + _encode("uses")
+"""In the compiled form of a definition with a task that uses a plugin."""
 Checked = Callable[[Loaded | Rejected], None]
 Followed = Callable[[tuple[Leaf, ...], str], None]
 """Takes the values with their places, or why they cannot be told."""
@@ -50,10 +57,15 @@ class Definitions:
         self.folders = folders
         self.loader = Loader(folders, workflows.clock)
         self.watcher = Watcher(folders, workflows.clock)
+        self.plugins = PluginWatch(folders.plugins, KINDS)
+        self._known: Known | None = None
+        self._check_again = False
+        """Files were being read while what plugins there are changed."""
         self.timers = timers
         self.selector = selector
         self.clock = workflows.clock
         self.catalog = Catalog()
+        workflows.refusals = self.refusals
         self.held = ""
         """Why vanished files are still in force (rule D6); empty: none are."""
         self._last: Scan | FolderGone | None = None
@@ -64,6 +76,8 @@ class Definitions:
         self._loader_timer: Timer | None = None
         self._texts: dict[str, Checked] = {}
         self._traces: dict[str, Followed] = {}
+        self._came: list[str] = []
+        """What has come into force with the results that are being taken."""
         self._settled: list[Callable[[], None]] = []
         """Who waits until nothing is unsettled."""
         self._asked = False
@@ -77,11 +91,15 @@ class Definitions:
         self.catalog = Catalog(_row(*row) for row in self.workflows.store.rows("files"))
         self.selector.register(self.loader, selectors.EVENT_READ, self._loaded)
         self.selector.register(self.watcher, selectors.EVENT_READ, self._scanned)
+        self.selector.register(self.plugins, selectors.EVENT_READ, self._plugins_found)
+        self._know(_known_before(self.workflows.store.meta("plugins")))
+        self.plugins.start()
         known = [row.seen for row in self.catalog.rows if row.seen is not None]
         self.watcher.start({key: part for seen in known for key, part in seen.parts.items()})
 
     def stop(self) -> None:
         """Safe twice and before `start`."""
+        self.plugins.stop()
         self.watcher.stop()
         self.loader.stop()
 
@@ -89,12 +107,19 @@ class Definitions:
         """Look at the folder again; `believe_gone`: files that have vanished are not held."""
         self._asked = True
         self._believe_gone = self._believe_gone or believe_gone
+        if believe_gone:
+            self.plugins.look()
         self.watcher.rescan()
 
     @property
     def busy(self) -> bool:
         """Whether something that was seen has not settled yet, or is still being read."""
-        return self._asked or self.loader.busy or (isinstance(self._last, Scan) and self._last.pending)
+        return (
+            self._asked
+            or self.plugins.busy
+            or self.loader.busy
+            or (isinstance(self._last, Scan) and self._last.pending)
+        )
 
     def when_settled(self, then: Callable[[], None]) -> None:
         """Call `then` in the turn in which everything that was seen is in force or refused; at the latest in 2 s."""
@@ -129,6 +154,34 @@ class Definitions:
         self.loader.submit_trace(token, label, data, stem=stem, is_json=is_json)
         self._arm()
 
+    # ---- Plugins
+
+    def _plugins_found(self, _: int) -> None:
+        """Check the files again that use plugins, if what there is has changed."""
+        known = self.plugins.receive()
+        if known is not None and known != self._known:
+            self._know(known)
+            self.workflows.runs.batch.add("meta", "plugins", msgspec.json.encode(known).decode())
+            log.info("plugins: %s", ", ".join(known) or "none", extra={"action": "plugins"})
+            self._check_again = self.loader.busy
+            self._check_users()
+        self.workflows.topics.add("workflows")
+        self._tell_settled()
+
+    def _know(self, known: Known | None) -> None:
+        self._known = known
+        if known is not None:
+            self.loader.know(known)
+
+    def _check_users(self) -> None:
+        self.loader.submit([row.file for row in self.catalog.rows if self._uses_plugins(row)])
+        self._arm()
+
+    def _uses_plugins(self, row: Row) -> bool:
+        entry = self.workflows.entries.get(row.name) if row.name is not None else None
+        used = entry is not None and _USES in entry.compiled
+        return used or any(problem.code in CODES for problem in row.problems)
+
     # ---- What is told
 
     def problems(self) -> list[Problem]:
@@ -139,6 +192,13 @@ class Definitions:
         if isinstance(self._last, FolderGone) or self.held:
             found.append(Problem(file="the folder", code="held", message=self.held))
         return [problem for problem in found if problem.severity is Severity.ERROR]
+
+    def refusals(self, name: str) -> list[Problem]:
+        """Why no file gives the workflow `name`: what is wrong with the one that would by its own name."""
+        rows = [row for row in self.catalog.rows if row.name is None and split_name(row.file)[0] == name]
+        errors = [problem for row in rows for problem in row.problems if problem.severity is Severity.ERROR]
+        ignored = self._last.problems if isinstance(self._last, Scan) else ()
+        return [*errors, *(problem for problem in ignored if problem.file.rpartition(".")[0] == name)]
 
     @property
     def refused(self) -> bool:
@@ -237,6 +297,10 @@ class Definitions:
                     self._texts.pop(token)(result)
                 case _:
                     self._take_file(result)
+        self._log_new()
+        if self._check_again and not self.loader.busy:
+            self._check_again = False
+            self._check_users()
         self.workflows.topics.add("workflows")
         self._arm()
         self._tell_settled()
@@ -275,10 +339,16 @@ class Definitions:
                 case Reload(file=file):
                     self.loader.submit([file])
 
+    def _log_new(self) -> None:
+        """One line for all that came at once: a line each for thousands takes a tenth of the time of loading them."""
+        came, self._came = self._came, []
+        if came:
+            log.info("%s", "; ".join(came), extra={"action": "definition_loaded"})
+
     def _put(self, loaded: Loaded) -> None:
         source = loaded.source or loaded.file
         self.workflows.put(loaded.name, source, loaded.digest, loaded.text, loaded.compiled)
-        log.info("%s is in force, from %s", loaded.name, source, extra={"action": "definition_loaded"})
+        self._came.append(f"{loaded.name} is in force, from {source}")
 
     def _note(self, row: Row) -> None:
         """Problems of a text that is not in force are an event and a line of the log."""
@@ -311,6 +381,14 @@ def _row(
         problems=_problems.decode(problems),
         claimed=claimed,
     )
+
+
+def _known_before(stored: str | None) -> Known | None:
+    """What plugins there were when this was written; None where that is not known, or of another version."""
+    try:
+        return None if stored is None else _plugins.decode(stored)
+    except msgspec.DecodeError:
+        return None
 
 
 def _decoded(file: str, seen: bytes) -> Seen:

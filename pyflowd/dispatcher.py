@@ -7,7 +7,6 @@ out the effects and answers those who asked. A crash between commit and effect i
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import selectors
@@ -15,30 +14,33 @@ from typing import assert_never
 
 import msgspec
 
-from pyflowd import engine, launch, recovery
+from pyflowd import recovery
+from pyflowd.admission import TOKEN as GATES
+from pyflowd.admission import Admission
 from pyflowd.clock import US, Clock, ClockWatch
-from pyflowd.context import TaskNames
-from pyflowd.control import Control, close_all
+from pyflowd.control import Control
 from pyflowd.crashpoints import crashpoint
 from pyflowd.endings import TOKEN as ARTIFACTS
 from pyflowd.endings import Endings
-from pyflowd.errors import Refused, Unavailable
+from pyflowd.errors import Unavailable
 from pyflowd.health import Health
 from pyflowd.http_tasks import TOKEN as HTTP
 from pyflowd.http_tasks import HttpTasks
 from pyflowd.inside import InsideTasks
 from pyflowd.janitor import Janitor
 from pyflowd.keeperlink import Ended, Gone, KeeperLink, Refusal, Running
-from pyflowd.model import ProcessKind, StartFailure, TaskState
+from pyflowd.launcher import Launcher
+from pyflowd.live import LiveRun
+from pyflowd.model import ProcessKind, TaskState
 from pyflowd.notify import Ended as RunEnded
 from pyflowd.notify import FailedTask
 from pyflowd.notify_spool import TOKEN as NOTIFY
 from pyflowd.notify_spool import Notifier
-from pyflowd.outcomes import EXPRESSION
 from pyflowd.pool import Pool
-from pyflowd.runs import Acknowledge, Launch, LiveRun, Runs, Stop
+from pyflowd.runs import Acknowledge, Launch, Runs, Stop
 from pyflowd.scratch import Scratch
-from pyflowd.settings import Settings
+from pyflowd.secret_lookups import TOKEN as SECRETS
+from pyflowd.secret_lookups import SecretLookups
 from pyflowd.state import TaskRun
 from pyflowd.store.store import NoSpace, Store
 from pyflowd.tasklogs import TaskLogs
@@ -52,8 +54,6 @@ SPACE_MIN_BYTES = 8 << 20
 """Free beside the ballast before new work is taken again."""
 LAUNCHES_AT_ONCE = 64
 """Each holds two or three descriptors until it is sent to the keeper."""
-LEAST_LOG_BYTES = 64 << 10
-"""What an attempt may always write, even where its run has used up its quota."""
 
 log = logging.getLogger("pyflowd.dispatcher")
 
@@ -67,6 +67,7 @@ class Dispatcher:
         store: Store,
         runs: Runs,
         workflows: Workflows,
+        admission: Admission,
         inside: InsideTasks,
         http: HttpTasks,
         endings: Endings,
@@ -80,13 +81,14 @@ class Dispatcher:
         timers: Timers,
         clock: Clock,
         selector: selectors.BaseSelector,
-        settings: Settings,
-        host: launch.Host,
+        launcher: Launcher,
+        lookups: SecretLookups,
         health: Health,
     ) -> None:
         self.store = store
         self.runs = runs
         self.workflows = workflows
+        self.admission = admission
         self.inside = inside
         self.http = http
         self.endings = endings
@@ -100,13 +102,14 @@ class Dispatcher:
         self.timers = timers
         self.clock = clock
         self.selector = selector
-        self.settings = settings
-        self.host = host
+        self.launcher = launcher
+        self.lookups = lookups
         self.health = health
         self.epoch = ""
         """The keeper's life that we are connected to; empty: none."""
         self.boot_id = ""
         self.stopping = False
+        self._draining = False
         self._clock_watch = ClockWatch()
         self._writing = False
         self._link_descriptor = -1
@@ -177,7 +180,7 @@ class Dispatcher:
         full = self.health.has("disk")
         if not full:
             self.workflows.tick()
-        self._settle(starts=starts and bool(self.epoch) and not full)
+        self._settle(starts=starts and bool(self.epoch) and not full and not self._draining)
         if self._commit():
             self._act()
             self.notifier.deliver_due()
@@ -221,13 +224,25 @@ class Dispatcher:
                 self.http.taken(token.removeprefix(HTTP), result)
             elif token.startswith(ARTIFACTS):
                 self.endings.taken(token.removeprefix(ARTIFACTS), result)
+            elif token.startswith(SECRETS):
+                self.lookups.taken(token, result)
+            elif token.startswith(GATES):
+                self.admission.taken(token, result)
             elif token.startswith(NOTIFY):
                 self.notifier.taken(self.runs.batch, token, result)
 
     def drain(self, timeout_s: float) -> None:
-        """Rule I4: requests under way are given some time to end; the last results are taken."""
+        """Rule I4: what is under way in the pool is given some time to end. All else is served, but nothing started."""
         self.notifier.stop()
-        self.pool.stop(timeout_s)
+        self._draining = True
+        awaited, due_us = self.pool.under_way, self.clock.mono_us() + round(timeout_s * US)
+        end = self.timers.at(due_us, lambda: None)  # to wake the loop
+        if awaited:
+            self.health.note("stopping", f"requests under way are waited for, {timeout_s:g} s at most; no task starts")
+        while awaited & self.pool.under_way and self.clock.mono_us() < due_us:
+            self.turn()
+        end.cancel()
+        self.pool.stop(0)
         self._pool_ready(0)
 
     # ---- Commit
@@ -295,12 +310,12 @@ class Dispatcher:
                 case Launch() if not _is_process(action.task):
                     self.http.launch(self.runs.attempt_id(action.live.run, action.task))
                 case Launch():
-                    self._launch(action.live, action.task)
+                    self.launcher.launch(action.live, action.task)
                     launched += 1
                     if not launched % LAUNCHES_AT_ONCE:
                         self._send()  # what is sent is closed here
                 case Stop():
-                    self.link.stop(action.attempt_id, action.grace_s)
+                    self.launcher.stop(action.attempt_id, action.grace_s)
                 case _:
                     assert_never(action)
         if actions:
@@ -309,56 +324,6 @@ class Dispatcher:
             crashpoint("after_send")
             if acknowledged:
                 crashpoint("acknowledged")
-
-    def _launch(self, live: LiveRun, task: TaskRun) -> None:
-        """Hand an attempt to the keeper; what fails before that is its end, told as an event of the next turn."""
-        attempt_id = self.runs.attempt_id(live.run, task)
-        if live.run.tasks[task.name].attempt is None or task.state is not TaskState.RUNNING:
-            return  # it ended in the same turn
-        step = "env_file"
-        try:
-            from_files = launch.read_env_files(live.workflow.env_files, self.host)
-            step = "scratch"
-            told = self._make_room(live, task)
-            step = EXPRESSION
-            request, content = launch.request(
-                attempt_id, task, self.host, live.common_env, from_files,
-                engine.attempt_timeout_s(task, self.clock.mono_us()), self._log_limit(live, task),
-                TaskNames(live.facts, task), told,
-            )  # fmt: skip
-            step = "log"
-            descriptors = self.logs.create(live.meta.run, task.log_name, task.attempts)
-            try:
-                stdin = launch.stdin_descriptor(content)
-            except OSError:
-                close_all(descriptors)
-                raise
-        except (OSError, ValueError) as error:
-            self._could_not_start(attempt_id, step, error)
-            return
-        try:
-            self.link.start(request, *descriptors, stdin)
-        except Refused as error:
-            close_all((*descriptors, *(() if stdin is None else (stdin,))))
-            self._could_not_start(attempt_id, "exec", error)
-
-    def _make_room(self, live: LiveRun, task: TaskRun) -> launch.Told:
-        """The folders of the run that its processes use. Raises OSError."""
-        run = live.meta.run
-        self.scratch.prepare(run, shared=not live.users <= {"", self.host.own.name})
-        output = self.scratch.output(run, task.log_name, task.attempts)
-        return launch.Told(output=output, scratch=self.scratch.work(run))
-
-    def _log_limit(self, live: LiveRun, task: TaskRun) -> int:
-        """What the attempt may write: its own limit, within what the ended attempts of the run have left."""
-        own = task.definition.log_max_bytes or self.settings.log_max_bytes
-        return max(LEAST_LOG_BYTES, min(own, self.settings.run_log_max_bytes - live.log_bytes))
-
-    def _could_not_start(self, attempt_id: str, step: str, error: Exception) -> None:
-        number = error.errno or errno.EIO if isinstance(error, OSError) else errno.EINVAL
-        message = str(error) if step == EXPRESSION else f"{step}: {error}"
-        end = StartFailure(step=step, errno=number, message=message, at_us=self.clock.wall_us())
-        self.timers.at(0, lambda: self.runs.attempt_ended(attempt_id, end))
 
     def _send(self) -> None:
         """Send to the keeper what it takes now; listen for room where it does not take all."""
@@ -394,7 +359,8 @@ class Dispatcher:
         listing = self.link.connect(timeout_s)
         crashpoint("connected")
         self.epoch, self.boot_id = listing.epoch, listing.boot_id
-        self.host = msgspec.structs.replace(self.host, keeper_is_own=self.link.keeper_uid() == os.geteuid())
+        own = self.link.keeper_uid() == os.geteuid()
+        self.launcher.host = msgspec.structs.replace(self.launcher.host, keeper_is_own=own)
         strangers = recovery.reconcile(
             self.runs, listing, self.endings.take, host_restarted=known_boot not in (None, listing.boot_id)
         )

@@ -10,17 +10,23 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import msgspec
+
 from pyflowd import gather, output_file, template
 from pyflowd.captured import Captured, read_stream
 from pyflowd.context import TaskNames
 from pyflowd.expression_values import ExpressionError
 from pyflowd.keeper.logindex import STDOUT
+from pyflowd.keeper.masking import Masks, mask_text
 from pyflowd.launch import Host, account, folder
+from pyflowd.live import LiveRun
 from pyflowd.model import AttemptState, End, Exit, Given, KeptFile
 from pyflowd.outcomes import judge
 from pyflowd.pool import Cancel, Pool
-from pyflowd.runs import LiveRun, Runs
+from pyflowd.runs import Runs
 from pyflowd.scratch import Scratch
+from pyflowd.secret_lookups import Found, SecretLookups
+from pyflowd.secret_names import Secrets, masked
 from pyflowd.state import TaskRun
 from pyflowd.tasklogs import TaskLogs
 
@@ -34,7 +40,14 @@ class Endings:
     """Ends of processes on their way to the engine. One thread, but for what the pool calls."""
 
     def __init__(
-        self, runs: Runs, logs: TaskLogs, scratch: Scratch, pool: Pool, host: Host, artifact_max_bytes: int
+        self,
+        runs: Runs,
+        logs: TaskLogs,
+        scratch: Scratch,
+        pool: Pool,
+        host: Host,
+        artifact_max_bytes: int,
+        lookups: SecretLookups,
     ) -> None:
         self.runs = runs
         self.logs = logs
@@ -42,20 +55,72 @@ class Endings:
         self.pool = pool
         self.host = host
         self.artifact_max_bytes = artifact_max_bytes
+        self.lookups = lookups
         self._pending: dict[str, tuple[Exit, Given | None]] = {}
 
     def take(self, attempt_id: str, end: End) -> None:
         """A process has ended, or could not be started."""
         found = self.runs.under_way(attempt_id)
         if found is None or not isinstance(end, Exit):
-            self.runs.attempt_ended(attempt_id, end)
+            self._end(attempt_id, end)
         elif attempt_id not in self._pending:
-            self._gather(attempt_id, end, *found)
+            wanted = self._secrets_of(attempt_id, *found)
+            if wanted:
+                self._fetch(attempt_id, end, wanted)
+            else:
+                self._gather(attempt_id, end, *found)
+
+    def _end(self, attempt_id: str, end: End, given: Given | None = None) -> None:
+        """Tell the end, with what was given on; no secret that the attempt had goes on with it (rule P6)."""
+        self._pending.pop(attempt_id, None)
+        found = self.lookups.kept(attempt_id)
+        if found and given is not None:
+            masks = Masks(bytes(value) for value in found.values())
+            given = msgspec.structs.replace(
+                given,
+                outputs=masked(given.outputs, masks),
+                error=mask_text(given.error, masks),
+                said=mask_text(given.said, masks),
+                facts=masked(given.facts, masks),
+            )
+        self.lookups.forget(attempt_id)
+        self.runs.attempt_ended(attempt_id, end, given)
+
+    def _secrets_of(self, attempt_id: str, live: LiveRun, task: TaskRun) -> list[str]:
+        """Those that an attempt was given, where their values are not known any more: the daemon was restarted."""
+        if self.lookups.kept(attempt_id) is not None or not live.may_have_secrets(task.definition):
+            return []
+        secrets = Secrets()
+        names = TaskNames(live.facts, task, secrets=secrets)
+        try:
+            names.env()
+            for each in task.definition.credentials:
+                secrets.fetch(template.render_text(each.secret, names))
+        except ExpressionError:
+            pass  # it made sense when the attempt began: only what follows from an empty secret does not
+        return list(secrets.missing)
+
+    def _fetch(self, attempt_id: str, end: Exit, names: list[str]) -> None:
+        """Nothing that the attempt gave on is taken before it is known what has to be masked in it."""
+        self._pending[attempt_id] = end, None
+
+        def come(result: Found | Exception) -> None:
+            self._pending.pop(attempt_id, None)
+            found = self.runs.under_way(attempt_id)
+            if found is None:
+                self.lookups.forget(attempt_id)
+            elif isinstance(result, Exception):
+                error = f"its outputs cannot be taken, as what is secret in them cannot be told: {result}"
+                self._end(attempt_id, end, Given(error=error))
+            else:
+                self._gather(attempt_id, end, *found)
+
+        self.lookups.ask(attempt_id, names, come)
 
     def _gather(self, attempt_id: str, end: Exit, live: LiveRun, task: TaskRun) -> None:
         outcome = judge(task.definition, end, live.run.stopping or task.stopping)
         if outcome.state is not AttemptState.SUCCEEDED or outcome.reason is not None:
-            self.runs.attempt_ended(attempt_id, end, self._said(live, task))
+            self._end(attempt_id, end, self._said(live, task))
         elif task.definition.capture is not None:
             self._pending[attempt_id] = end, None
             self._look(attempt_id, end, self.runs.clock.mono_us() + _LOOK_FOR_US)
@@ -112,14 +177,12 @@ class Endings:
         except ValueError as error:
             given = Given(error=f"$PYFLOW_OUTPUT {error}")
         if not task.definition.artifacts or (given and given.error):
-            self._pending.pop(attempt_id, None)
-            self.runs.attempt_ended(attempt_id, end, given)
+            self._end(attempt_id, end, given)
             return
         try:
             copies = self._copies(live, task)
         except ExpressionError as error:
-            self._pending.pop(attempt_id, None)
-            self.runs.attempt_ended(attempt_id, end, Given(error=f"artifacts: {error}"))
+            self._end(attempt_id, end, Given(error=f"artifacts: {error}"))
             return
         self._pending[attempt_id] = end, given
         self.pool.submit(TOKEN + attempt_id, lambda cancel: _keep(copies, self.artifact_max_bytes, cancel))
@@ -145,9 +208,9 @@ class Endings:
         end, given = pending
         outputs = given.outputs if given else {}
         if isinstance(result, Exception):
-            self.runs.attempt_ended(attempt_id, end, Given(error=f"artifacts: {result}"))
+            self._end(attempt_id, end, Given(error=f"artifacts: {result}"))
         else:
-            self.runs.attempt_ended(attempt_id, end, Given(outputs=outputs, artifacts=result))
+            self._end(attempt_id, end, Given(outputs=outputs, artifacts=result))
 
 
 def _keep(copies: list[tuple[str, str, str, bool, int | None]], max_bytes: int, cancel: Cancel) -> dict[str, KeptFile]:

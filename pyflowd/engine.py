@@ -7,7 +7,8 @@ graph. Times are wall-clock microseconds (`at_us`, for people) and boot-time mic
 rule R11), both carried by the events.
 
 Expressions are not evaluated here: the engine says `Decide`, and what they came to is an event (`ConditionDecided`,
-`Expanded`, `RepeatDecided`, `OutputsDecided`), stored like any other, so that a newer version folds it to the same run.
+`Expanded`, `CacheDecided`, `RepeatDecided`, `OutputsDecided`), stored like any other, so that a newer version folds it
+to the same run. Who is to answer asks `is_asked` first: an answer that came before may have settled the task.
 
 The state and its moves are in `state`, joins in `joins`, items in `fanout`, the order of the sections in `sections`.
 """
@@ -21,18 +22,22 @@ from pyflowd.events import (
     AttemptEnded,
     AttemptRunning,
     AttemptStarting,
+    CacheDecided,
     CancelRequested,
     ConditionDecided,
     Event,
     Expanded,
+    GateClosed,
     HandlersTimedOut,
     OutputsDecided,
     RepeatDecided,
     RetryDue,
     RunCreated,
+    RunRefused,
     RunStarted,
     RunTimedOut,
     TaskCancelRequested,
+    TaskRefused,
 )
 from pyflowd.joins import ask, conditions_met, eligible
 from pyflowd.model import (
@@ -52,7 +57,20 @@ from pyflowd.model import (
 )
 from pyflowd.outcomes import Outcome, Stopping, judge
 from pyflowd.sections import in_progress, settle
-from pyflowd.state import Attempt, IllegalEvent, Question, Run, S, Step, StopAttempt, TaskRun, Turn, WakeTask
+from pyflowd.state import (
+    Attempt,
+    Decide,
+    IllegalEvent,
+    Keep,
+    Question,
+    Run,
+    S,
+    Step,
+    StopAttempt,
+    TaskRun,
+    Turn,
+    WakeTask,
+)
 
 
 def begin(run_id: int, workflow: Workflow, created: RunCreated) -> Run:
@@ -76,6 +94,8 @@ def step(run: Run, event: Event) -> Step:
             _condition_decided(turn, event)
         case Expanded():
             _expanded(turn, event)
+        case CacheDecided():
+            _cache_decided(turn, event)
         case RepeatDecided():
             _repeat_decided(turn, event)
         case OutputsDecided():
@@ -90,6 +110,12 @@ def step(run: Run, event: Event) -> Step:
             _time_out(turn, event)
         case HandlersTimedOut():
             _handlers_time_out(turn, event)
+        case GateClosed():
+            _gate_closed(turn, event)
+        case RunRefused():
+            _run_refused(turn, event)
+        case TaskRefused():
+            turn.move(_legal(turn.run, event.task, S.QUEUED, "task_refused"), "fail", event.reason, event.error)
         case RunCreated():
             raise IllegalEvent(f"run {run.run_id} exists already")
         case _:
@@ -109,13 +135,36 @@ def _legal(run: Run, task: str, state: TaskState, event: str) -> TaskRun:
 # ---- Runs -----------------------------------------------------------------------------------------------------------
 
 
+def _queued(run: Run, event: str) -> None:
+    if run.state is not RunState.QUEUED:
+        raise IllegalEvent(f"run {run.run_id}: {event} while {run.state}")
+
+
+def _gate_closed(turn: Turn, event: GateClosed) -> None:
+    run = turn.run
+    _queued(run, "gate_closed")
+    run.gate, run.gate_us = event.why, run.gate_us or event.at_us
+
+
+def _leave_queue(turn: Turn, event: RunStarted | RunRefused) -> list[TaskRun]:
+    """The run is under way from now on; its tasks."""
+    run = turn.run
+    run.state, run.started_us, run.started_mono_us, run.gate = RunState.RUNNING, event.at_us, event.mono_us, ""
+    turn.run_changed = True
+    return run.by_index[: len(run.workflow.tasks)]
+
+
+def _run_refused(turn: Turn, event: RunRefused) -> None:
+    _queued(turn.run, "run_refused")
+    turn.run.refused = event.reason, event.error
+    for task in _leave_queue(turn, event):
+        turn.move(task, "cancel", event.reason)
+
+
 def _run_started(turn: Turn, event: RunStarted) -> None:
     run = turn.run
-    if run.state is not RunState.QUEUED:
-        raise IllegalEvent(f"run {run.run_id}: run_started while {run.state}")
-    run.state, run.started_us, run.started_mono_us = RunState.RUNNING, event.at_us, event.mono_us
-    turn.run_changed = True
-    tasks = run.by_index[: len(run.workflow.tasks)]
+    _queued(run, "run_started")
+    tasks = _leave_queue(turn, event)
     for task in tasks:
         state = run.kept.kept.get(task.name)
         if task.name in run.kept.not_asked:
@@ -195,6 +244,11 @@ def _outputs_decided(turn: Turn, event: OutputsDecided) -> None:
 # ---- Decisions ------------------------------------------------------------------------------------------------------
 
 
+def is_asked(run: Run, asked: Decide) -> bool:
+    """Whether the answer to a question is still waited for."""
+    return not asked.task or run.tasks[asked.task].deciding is asked.question
+
+
 def _asked(turn: Turn, name: str, question: Question) -> TaskRun:
     task = turn.run.tasks.get(name)
     if task is None or task.deciding is not question:
@@ -220,6 +274,20 @@ def _expanded(turn: Turn, event: Expanded) -> None:
         turn.move(task, "fail", Reason.EXPRESSION_ERROR, f"for_each: {event.error}")
     else:
         fanout.expand(turn, task, event.items)
+
+
+def _cache_decided(turn: Turn, event: CacheDecided) -> None:
+    task = _asked(turn, event.task, Question.CACHE)
+    if event.error:
+        turn.move(task, "fail", Reason.EXPRESSION_ERROR, f"cache: {event.error}")
+    elif event.run:
+        task.outputs, task.artifacts = event.outputs, event.artifacts
+        age_s = max(0, event.at_us - event.made_us) // 1_000_000
+        task.facts = {**(task.facts or {}), "cache": {"run": event.run, "age_s": age_s, "key": event.key}}
+        turn.move(task, "succeed", Reason.CACHED)
+    else:
+        task.keep = Keep(event.key, event.recipe)
+        turn.move(task, "ready")
 
 
 def _repeat_decided(turn: Turn, event: RepeatDecided) -> None:

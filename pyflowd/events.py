@@ -34,6 +34,8 @@ class RunCreated(Struct, frozen=True, array_like=True, tag="run_created"):
     not_asked: tuple[str, ...] = ()
     artifacts: dict[str, dict[str, KeptFile]] = {}
     """Of kept tasks and items, by the name of the node."""
+    no_cache: bool = False
+    """No earlier success is used again; those of this run are kept for others."""
 
 
 class RunStarted(Struct, frozen=True, array_like=True, tag="run_started"):
@@ -129,6 +131,24 @@ class RepeatDecided(Struct, frozen=True, array_like=True, tag="repeat_decided"):
     error: str = ""
 
 
+class CacheDecided(Struct, frozen=True, array_like=True, tag="cache_decided"):
+    """Whether an earlier success of an eligible task is used again. `error`: its key has no value."""
+
+    task: str
+    at_us: int
+    key: str = ""
+    recipe: str = ""
+    """Hash of what the task runs; with the key it is what its own success is kept under."""
+    run: int = 0
+    """Whose success it is, and since when it is there; 0: there is none."""
+    made_us: int = 0
+    outputs: dict[str, Any] = {}
+    artifacts: dict[str, KeptFile] = {}
+    why: str = ""
+    """Why there is none."""
+    error: str = ""
+
+
 class OutputsDecided(Struct, frozen=True, array_like=True, tag="outputs_decided"):
     """What a run gives to its caller, said when its tasks have succeeded."""
 
@@ -143,9 +163,35 @@ class HandlersTimedOut(Struct, frozen=True, array_like=True, tag="handlers_timed
     at_us: int
 
 
+class GateClosed(Struct, frozen=True, array_like=True, tag="gate_closed"):
+    """What must hold before the first task of a queued run does not; it is looked at again later."""
+
+    at_us: int
+    why: str
+
+
+class RunRefused(Struct, frozen=True, array_like=True, tag="run_refused"):
+    """A queued run starts, but none of its tasks may: it goes straight to its handlers."""
+
+    at_us: int
+    mono_us: int
+    reason: Reason
+    error: str
+
+
+class TaskRefused(Struct, frozen=True, array_like=True, tag="task_refused"):
+    """A queued task gets no place, ever."""
+
+    task: str
+    at_us: int
+    reason: Reason
+    error: str
+
+
 Event = (
-    RunCreated | RunStarted | AttemptStarting | AttemptRunning | AttemptEnded | RetryDue | CancelRequested | RunTimedOut
-    | TaskCancelRequested | ConditionDecided | Expanded | RepeatDecided | OutputsDecided | HandlersTimedOut
+    RunCreated | GateClosed | RunRefused | TaskRefused | RunStarted | AttemptStarting | AttemptRunning | AttemptEnded
+    | RetryDue | CancelRequested | RunTimedOut | TaskCancelRequested | ConditionDecided | Expanded | RepeatDecided
+    | CacheDecided | OutputsDecided | HandlersTimedOut
 )  # fmt: skip
 
 
@@ -186,6 +232,8 @@ class DefinitionLoaded(Struct, frozen=True, array_like=True, tag="definition_loa
     workflow: str
     file: str
     digest: str
+    change: str = ""
+    """What it is to the text before: one of `changes.Change`."""
 
 
 class DefinitionRefused(Struct, frozen=True, array_like=True, tag="definition_refused"):
@@ -220,6 +268,16 @@ class HistoryRemoved(Struct, frozen=True, array_like=True, tag="history_removed"
     newest: int
 
 
+class CacheCleared(Struct, frozen=True, array_like=True, tag="cache_cleared"):
+    """Somebody made earlier successes be forgotten; `task` empty: of all tasks."""
+
+    at_us: int
+    workflow: str
+    task: str
+    by: str
+    entries: int
+
+
 class MessageLost(Struct, frozen=True, array_like=True, tag="message_lost"):
     """A notification was given up, or dropped as too many waited."""
 
@@ -229,8 +287,35 @@ class MessageLost(Struct, frozen=True, array_like=True, tag="message_lost"):
     error: str
 
 
+class SecretChanged(Struct, frozen=True, array_like=True, tag="secret_changed"):
+    """A value was put into the store; the event knows who did it, and not what it is."""
+
+    at_us: int
+    secret: str
+    by: str
+    version: int
+
+
+class SecretRemoved(Struct, frozen=True, array_like=True, tag="secret_removed"):
+    at_us: int
+    secret: str
+    by: str
+
+
+class SecretsRekeyed(Struct, frozen=True, array_like=True, tag="secrets_rekeyed"):
+    """All values of the store were sealed anew under another key."""
+
+    at_us: int
+    by: str
+    secrets: int
+
+
 HostEvent = (
     MessageLost
+    | SecretChanged
+    | SecretRemoved
+    | SecretsRekeyed
+    | CacheCleared
     | DaemonStarted
     | DaemonStopped
     | DefinitionLoaded

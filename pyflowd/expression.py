@@ -77,10 +77,11 @@ class Reference(Struct, frozen=True, kw_only=True):
 class Expression:
     """An expression that was read; made by `parse`."""
 
-    __slots__ = ("_evaluate", "_made", "names", "references", "text")
+    __slots__ = ("_evaluate", "_made", "names", "references", "text", "tree")
 
     def __init__(self, text: str, tree: Tree, evaluate: Evaluate) -> None:
         self.text = text
+        self.tree = tree
         self.references: tuple[Reference, ...] = tuple(_references(tree, guarded=False))
         self.names: frozenset[str] = frozenset(reference.path[0] for reference in self.references)
         self._evaluate = evaluate

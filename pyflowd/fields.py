@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Callable
 from collections.abc import Mapping as AnyMapping
 from enum import StrEnum
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from pyflowd import cron, errors, expression, units, zones
@@ -39,6 +40,12 @@ _PARAM_EXPRESSION = re.compile(r"\$\{\{\s*(params|template)\.([A-Za-z0-9_.-]{1,6
 _PLAIN_NUMBER = re.compile(r"[-+.0-9][-+.0-9A-Za-z]*", re.ASCII)
 
 _E = TypeVar("_E", bound=StrEnum)
+
+
+CONDITION = "<condition>"
+"""In `Use.also`: the expression says whether something holds, so it must give true or false."""
+SECRETS = "secrets"
+"""In `Use.also`: secrets may be named here (rule P6)."""
 
 
 class Wrong(Exception):
@@ -87,6 +94,11 @@ class Report:
         for index in range(len(self.uses) - self.unplaced, len(self.uses)):
             self.uses[index] = self.uses[index]._replace(key=key, mark=mark)
         self.unplaced = 0
+
+    def allow(self, name: str, since: int) -> None:
+        """Let the expressions noted since there were `since` of them speak of `name`."""
+        for index in range(since, len(self.uses)):
+            self.uses[index] = self.uses[index]._replace(also=self.uses[index].also | {name})
 
     def take_uses(self) -> list[Use]:
         """What has been noted since this was asked last."""
@@ -262,9 +274,14 @@ def _branch(mark: int, key: str, value: Any, report: Report, also: frozenset[str
 
 
 def condition(value: Any, report: Report, also: frozenset[str] = frozenset()) -> str:
-    """The text of one expression, without the `${{ }}` that may stand around it (`if`, `until`)."""
+    """The text of an expression that says whether something holds, without the `${{ }}` that may stand around it."""
     if value.__class__ is bool:
         return "true" if value else "false"
+    return expression_text(value, report, also | {CONDITION})
+
+
+def expression_text(value: Any, report: Report, also: frozenset[str] = frozenset()) -> str:
+    """The text of one expression of any type."""
     if value.__class__ is not str or not value.strip():
         raise Wrong(f"expected an expression, found {shape(value)}", "write it as in params.full and run.id != 1")
     try:
@@ -273,6 +290,18 @@ def condition(value: Any, report: Report, also: frozenset[str] = frozenset()) ->
         raise Wrong(one_line(str(error)), code="expression") from None
     report.note(parsed, also)
     return parsed.text.strip()
+
+
+def with_secrets(reader: Reader) -> Reader:
+    """A reader of what may hold secrets: it goes to a process or a server, and is neither kept nor shown."""
+    return partial(secret_too, reader)
+
+
+def secret_too(reader: Reader, value: Any, report: Report) -> Any:
+    since = len(report.uses)
+    found = reader(value, report)
+    report.allow(SECRETS, since)
+    return found
 
 
 def _only_expression(text: str) -> Expression:
@@ -422,27 +451,32 @@ def boolean(value: Any, report: Report) -> bool:
     return bool(value)
 
 
-def integer_from(least: int, most: int) -> Reader:
-    def integer(value: Any, report: Report) -> int:
-        if value.__class__ is not int:
-            fix = "take the quotes away" if isinstance(value, str) and value.isdecimal() else ""
-            raise Wrong(f"expected a whole number, found {shape(value)}", fix)
-        if not least <= value <= most:
-            raise Wrong(f"{value} is not from {least} to {most}")
-        return int(value)
+# Readers made with bounds, words or another reader are partials: `schema_forms` looks at what they are made of.
 
-    return integer
+
+def integer_from(least: int, most: int) -> Reader:
+    return partial(bounded_integer, least, most)
+
+
+def bounded_integer(least: int, most: int, value: Any, report: Report) -> int:
+    if value.__class__ is not int:
+        fix = "take the quotes away" if isinstance(value, str) and value.isdecimal() else ""
+        raise Wrong(f"expected a whole number, found {shape(value)}", fix)
+    if not least <= value <= most:
+        raise Wrong(f"{value} is not from {least} to {most}")
+    return int(value)
 
 
 def number_from(least: float, most: float) -> Reader:
-    def number(value: Any, report: Report) -> float:
-        if value.__class__ is not int and value.__class__ is not float:
-            raise Wrong(f"expected a number, found {shape(value)}")
-        if not least <= value <= most:
-            raise Wrong(f"{value} is not from {least:g} to {most:g}")
-        return float(value)
+    return partial(bounded_number, least, most)
 
-    return number
+
+def bounded_number(least: float, most: float, value: Any, report: Report) -> float:
+    if value.__class__ is not int and value.__class__ is not float:
+        raise Wrong(f"expected a number, found {shape(value)}")
+    if not least <= value <= most:
+        raise Wrong(f"{value} is not from {least:g} to {most:g}")
+    return float(value)
 
 
 def duration_s(value: Any, report: Report) -> float:
@@ -480,14 +514,15 @@ def one_of(kind: type[_E], also: AnyMapping[str, str] | None = None) -> Reader:
     words = {member.value: member for member in kind}
     words.update({synonym: kind(meaning) for synonym, meaning in (also or {}).items()})
 
-    def choice(value: Any, report: Report) -> _E:
-        found = words.get(value) if value.__class__ is str else None
-        if found is None:
-            guess = errors.nearest(value, list(words)) if isinstance(value, str) and len(value) < 80 else ""
-            raise Wrong(f"expected one of {', '.join(words)}, found {shape(value)}{guess}")
-        return found
+    return partial(choice, words)
 
-    return choice
+
+def choice(words: AnyMapping[str, Any], value: Any, report: Report) -> Any:
+    found = words.get(value) if value.__class__ is str else None
+    if found is None:
+        guess = errors.nearest(value, list(words)) if isinstance(value, str) and len(value) < 80 else ""
+        raise Wrong(f"expected one of {', '.join(words)}, found {shape(value)}{guess}")
+    return found
 
 
 # ---- Collections ----------------------------------------------------------------------------------------------------
@@ -502,19 +537,19 @@ def mapping(value: Any, report: Report) -> Mapping:
 
 def one_or_more(item: Reader) -> Reader:
     """One value, or a list of them, as a tuple."""
+    return partial(items, item)
 
-    def items(value: Any, report: Report) -> tuple[Any, ...]:
-        if value.__class__ is not Sequence:
-            return (item(value, report),)
-        found = []
-        for each, mark in zip(value, value.marks, strict=True):
-            try:
-                found.append(item(each, report))
-            except Wrong as wrong:
-                report.add(mark, wrong.code, wrong.message, wrong.fix)
-        return tuple(found)
 
-    return items
+def items(item: Reader, value: Any, report: Report) -> tuple[Any, ...]:
+    if value.__class__ is not Sequence:
+        return (item(value, report),)
+    found = []
+    for each, mark in zip(value, value.marks, strict=True):
+        try:
+            found.append(item(each, report))
+        except Wrong as wrong:
+            report.add(mark, wrong.code, wrong.message, wrong.fix)
+    return tuple(found)
 
 
 def env(value: Any, report: Report) -> dict[str, str]:

@@ -11,6 +11,9 @@ from msgspec import Struct
 OUTPUTS = ("table", "json")
 COLOURS = ("auto", "always", "never")
 SHELLS = ("bash", "zsh", "fish")
+IMPORTS = ("cron", "timers")
+EXPORTS = ("systemd",)
+SECRET_ACTIONS = ("set", "list", "rm", "rekey")
 RUN_STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 DST_RULES = ("debian", "skip", "both")
 
@@ -26,7 +29,8 @@ class Option(Struct, frozen=True, kw_only=True):
     kind: str = ""
     """What completion offers for the value: `workflow`, `paused` (a workflow), `run`, `live-run`, `waiting-run` (with
     an approval), `task` (of the run named before), `task-of` (of the workflow named before), `item` (bad or running
-    ones), `approval`, `artifact`, `param`, `file`."""
+    ones), `approval`, `artifact`, `param`, `version` (a workflow, after its @ one of its texts), `file`, `import`,
+    `export`, `code` (of a problem)."""
 
     @property
     def key(self) -> str:
@@ -43,7 +47,8 @@ class Argument(Struct, frozen=True, kw_only=True):
     required: bool = True
     many: bool = False
     kind: str = ""
-    """What completion offers: the kinds of `Option.kind`, `command`, `shell`; several joined by `|`."""
+    """What completion offers: the kinds of `Option.kind`, `command`, `shell`, `clear` (that word),
+    `secret-action`, `secret`; several joined by `|`."""
 
     @property
     def usage(self) -> str:
@@ -76,9 +81,11 @@ GLOBAL_OPTIONS = (
 )
 _RUN_OR_WORKFLOW = Argument(name="RUN|WORKFLOW", kind="run|workflow")
 _WORKFLOW = Argument(name="WORKFLOW", kind="workflow")
+_VERSION = Argument(name="WORKFLOW[@VERSION]", kind="version")
 _ANY_WORKFLOW = Argument(name="WORKFLOW", kind="workflow", required=False)
 _WAIT = Option(names=("--wait",), help="wait for the end; the run's outcome is the exit status")
 _FOLLOW_RUN = Option(names=("--follow",), help="show output as it comes, and wait for the end")
+_NO_CACHE = Option(names=("--no-cache",), help="use no earlier success again; keep what this run gives")
 _SINCE = Option(names=("--since",), value="T", help="from T on: a duration ago (2h), a date, or a time")
 _LIMIT = Option(names=("-n", "--limit"), value="N", help="at most N of them")
 
@@ -109,6 +116,7 @@ COMMANDS = (
             _FOLLOW_RUN,
             Option(names=("--dry-run",), help="show what would run, record nothing"),
             Option(names=("--only",), value="TASK", help="only TASK and what it needs", repeat=True, kind="task-of"),
+            _NO_CACHE,
         ),
         exclusive=(("dry-run", "wait"), ("dry-run", "follow"), ("dry-run", "key")),
         example="pyflowctl run deploy -p version=1.4.2 --wait",
@@ -130,13 +138,15 @@ COMMANDS = (
     ),
     CommandSpec(
         name="history",
-        summary="runs, the newest first",
+        summary="runs, the newest first; or how a definition changed",
         arguments=(_ANY_WORKFLOW,),
         options=(
+            Option(names=("--definition",), help="the versions of WORKFLOW: when each came into force, and why"),
             Option(names=("--state",), value="STATE", choices=RUN_STATES, help="only runs in this state"),
             _SINCE,
             _LIMIT,
         ),
+        exclusive=(("definition", "state"), ("definition", "since")),
         example="pyflowctl history nightly-backup --state failed --since 7d",
     ),
     CommandSpec(
@@ -190,6 +200,17 @@ COMMANDS = (
         note="A workflow's name means its newest run. Without NAME they are listed.",
     ),
     CommandSpec(
+        name="cache",
+        summary="successes that are kept to be used again: list, or clear",
+        arguments=(
+            Argument(name="WORKFLOW|clear", required=False, kind="workflow|clear"),
+            Argument(name="WORKFLOW", required=False, kind="workflow"),
+            Argument(name="TASK", required=False, kind="task-of"),
+        ),
+        example="pyflowctl cache clear nightly-report extract",
+        note="Without clear they are listed, of WORKFLOW or of all. A task says with cache: that it may be kept.",
+    ),
+    CommandSpec(
         name="rerun",
         summary="do a run again",
         arguments=(_RUN_OR_WORKFLOW,),
@@ -197,6 +218,7 @@ COMMANDS = (
             Option(names=("--failed",), help="keep the tasks that succeeded"),
             Option(names=("--from",), value="TASK", help="only TASK and what comes after it", kind="task"),
             Option(names=("--latest",), help="with the definition in force, not the one the run began with"),
+            _NO_CACHE,
             _WAIT,
             _FOLLOW_RUN,
         ),
@@ -227,15 +249,31 @@ COMMANDS = (
     ),
     CommandSpec(
         name="show",
-        summary="the definition in force",
-        arguments=(_WORKFLOW,),
+        summary="the definition in force, or one that was",
+        arguments=(_VERSION,),
         options=(Option(names=("--origin",), help="every value, and the file and line it comes from"),),
         example="pyflowctl show nightly-backup",
     ),
     CommandSpec(
+        name="diff",
+        summary="what differs between two versions of a definition, or two runs",
+        arguments=(
+            Argument(name="WORKFLOW[@VERSION]|RUN", kind="version|run"),
+            Argument(name="WORKFLOW[@VERSION]|RUN", kind="version|run", required=False),
+        ),
+        example="pyflowctl diff nightly-backup",
+        note="One WORKFLOW: the version before against the one in force.\nExit status 0 also where something differs.",
+    ),
+    CommandSpec(
         name="lint",
         summary="check workflow files, without a daemon",
-        arguments=(Argument(name="FILE", kind="file", many=True),),
+        arguments=(Argument(name="FILE", kind="file", required=False, many=True),),
+        options=(
+            Option(names=("--strict",), help="a warning counts as an error"),
+            Option(names=("--explain",), value="CODE", help="what a code means, with an example", kind="code"),
+            Option(names=("--codes",), help="all codes, with a line about each"),
+        ),
+        exclusive=(("explain", "codes"), ("explain", "strict"), ("codes", "strict")),
         example="pyflowctl lint workflows/*.yaml",
         note="Exit status 0: no errors; 1: at least one.",
     ),
@@ -246,6 +284,52 @@ COMMANDS = (
         options=(Option(names=("--dry-run",), help="show the change, write nothing"),),
         example="pyflowctl fix --dry-run workflows/deploy.yaml",
         note="Exit status 0: nothing is left to do; 1: something is.",
+    ),
+    CommandSpec(
+        name="import",
+        summary="crontabs or systemd timers to workflow files, with proof of equal firings",
+        arguments=(
+            Argument(name="cron|timers", kind="import"),
+            Argument(name="FILE", kind="file", many=True, required=False),
+        ),
+        options=(
+            Option(names=("--system",), help="cron: with a user column, as /etc/crontab and files of cron.d"),
+            Option(names=("--user",), value="NAME", help="whose crontab it is: its jobs run as NAME"),
+            Option(names=("--to",), value="DIR", help="where the files go (the workflows folder)", kind="file"),
+            Option(names=("--dry-run",), help="show the files and the proof, write nothing"),
+            Option(names=("--force",), help="replace files that are there"),
+        ),
+        exclusive=(("system", "user"),),
+        example="pyflowctl import cron --system --dry-run /etc/crontab /etc/cron.d/*",
+        note="No daemon is asked. FILE may be - for standard input: crontab -l | pyflowctl import cron -\n"
+        "Timers may be named by their units; without FILE those of /etc/systemd/system are meant.\n"
+        "Exit status 0: all was imported; 1: something was not.",
+    ),
+    CommandSpec(
+        name="export",
+        summary="a workflow as systemd units, to leave again",
+        arguments=(Argument(name="systemd", kind="export"), Argument(name="WORKFLOW|FILE", kind="file")),
+        options=(
+            Option(names=("--to",), value="DIR", help="where the units go (the current folder)", kind="file"),
+            Option(names=("--dry-run",), help="show the files, write nothing"),
+            Option(names=("--force",), help="replace files that are there"),
+        ),
+        example="pyflowctl export systemd nightly-backup --to /etc/systemd/system",
+        note="No daemon is asked. What systemd cannot do is refused, or remarked on, one by one.\n"
+        "Exit status 0: written; 6: refused.",
+    ),
+    CommandSpec(
+        name="kinds",
+        summary="kinds of task: those that are built in, and plugins",
+        arguments=(Argument(name="NAME", kind="kind", required=False),),
+        example="pyflowctl kinds sql",
+        note="With NAME: its inputs with types and defaults, its outputs, an example. It needs no daemon.",
+    ),
+    CommandSpec(
+        name="schema",
+        summary="the JSON Schema of workflow files, for editors, without a daemon",
+        options=(Option(names=("--settings",), help="that of pyflowd.yaml instead"),),
+        example="pyflowctl schema > workflow.schema.json",
     ),
     CommandSpec(
         name="graph",
@@ -280,6 +364,7 @@ COMMANDS = (
             Option(names=("-f", "--follow"), help="go on as events come"),
             _LIMIT,
             Option(names=("--run",), value="RUN", help="only those of one run", kind="run"),
+            Option(names=("--after",), value="EVENT", help="all after this one; -o json has their numbers"),
         ),
         example="pyflowctl events -f --run 42",
     ),
@@ -295,6 +380,25 @@ COMMANDS = (
         summary="messages: what was sent, what waits and why",
         options=(_LIMIT,),
         example="pyflowctl notifications -n 50",
+    ),
+    CommandSpec(
+        name="places",
+        summary="locks, pools and groups: who holds them, who waits",
+        example="pyflowctl places",
+    ),
+    CommandSpec(
+        name="secret",
+        summary="the encrypted store of secrets: set, list, rm, rekey",
+        arguments=(
+            Argument(name="set|list|rm|rekey", kind="secret-action"),
+            Argument(name="NAME", kind="secret", required=False),
+        ),
+        options=(
+            Option(names=("--file",), value="FILE", help="with set: read the value from FILE; - is stdin", kind="file"),
+        ),
+        example="pyflowctl secret set db-password",
+        note="The value is typed unseen, or piped, or read from FILE; one newline at its end is dropped.\n"
+        "No command prints a value.",
     ),
     CommandSpec(
         name="reload",
@@ -326,7 +430,7 @@ COMMANDS = (
     ),
 )
 BY_NAME = {spec.name: spec for spec in COMMANDS}
-LATER = ("explain", "simulate", "import", "top", "backup", "restore", "schema", "trigger")
+LATER = ("explain", "simulate", "top", "backup", "restore", "trigger")
 """Commands that the design names and this version does not have."""
 NEWCOMER = ("status", "list", "run", "logs", "history")
 

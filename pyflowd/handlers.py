@@ -16,16 +16,20 @@ from pyflowd.clock import US
 from pyflowd.control import Wait
 from pyflowd.errors import Forbidden, Refused
 from pyflowd.handlers_approvals import ApprovalHandlers
+from pyflowd.handlers_cache import CacheHandlers
 from pyflowd.handlers_definitions import DefinitionHandlers
 from pyflowd.handlers_logs import LogHandlers
 from pyflowd.handlers_notify import NotificationHandlers
+from pyflowd.handlers_places import PlaceHandlers
 from pyflowd.handlers_runs import PROGRESS_QUIET_US, RunHandlers
+from pyflowd.handlers_secrets import SecretHandlers
 from pyflowd.model import RunState
 from pyflowd.peer import Peer
 from pyflowd.protocol import (
     LEVELS,
     AnswerApproval,
     CancelRun,
+    ClearCache,
     Done,
     EventPage,
     EventView,
@@ -41,19 +45,26 @@ from pyflowd.protocol import (
     Level,
     ListApprovals,
     ListArtifacts,
+    ListCache,
+    ListChanges,
     ListEvents,
     ListNext,
     ListNotifications,
+    ListPlaces,
     ListRuns,
+    ListSecrets,
     ListSlots,
     ListWorkflows,
     NextPage,
     NextView,
     PauseWorkflow,
+    RekeySecrets,
     Reload,
+    RemoveSecret,
     Request,
     RerunRun,
     SendNotification,
+    SetSecret,
     ShowWorkflow,
     SlotPage,
     StartRun,
@@ -67,6 +78,8 @@ from pyflowd.version import VERSION
 
 DAY_US = 86_400 * US
 PAGE = 200
+EVENTS_PAGE = 50
+"""Few enough that what is said of them fits one frame: a stream goes on from there over a restart."""
 FAILED_SHOWN = 10
 PROBLEMS_SHOWN = 10
 """By `doctor`; `list` and `status` show all."""
@@ -86,6 +99,7 @@ class Handlers:
         of_notifications: NotificationHandlers,
         of_logs: LogHandlers,
         of_approvals: ApprovalHandlers,
+        of_secrets: SecretHandlers,
     ) -> None:
         """`groups`: whose members have a level."""
         self.of_runs = of_runs
@@ -97,12 +111,15 @@ class Handlers:
         self.health = of_runs.health
         self.clock = of_runs.clock
         self.groups = groups
+        of_cache = CacheHandlers(of_runs)
+        of_definitions = DefinitionHandlers(of_runs)
         self._table: dict[type, Callable[[Any, Peer], Replies]] = {
             GetHost: self._host,
             GetRun: self.of_runs.get_run,
             GetGraph: self.of_runs.get_graph,
             ListWorkflows: self._workflows,
-            ShowWorkflow: DefinitionHandlers(of_runs).show,
+            ShowWorkflow: of_definitions.show,
+            ListChanges: of_definitions.changes,
             ListRuns: self.of_runs.list_runs,
             StartRun: self.of_runs.start_run,
             CancelRun: self.of_runs.cancel_run,
@@ -111,6 +128,8 @@ class Handlers:
             GetLogs: of_logs.get_logs,
             ListArtifacts: of_logs.list_artifacts,
             GetArtifact: of_logs.get_artifact,
+            ListCache: of_cache.list_entries,
+            ClearCache: of_cache.clear,
             AnswerApproval: of_approvals.answer,
             ListApprovals: of_approvals.list_approvals,
             WatchRun: self.of_runs.watch_run,
@@ -122,6 +141,11 @@ class Handlers:
             GetVersion: self._version,
             SendNotification: of_notifications.send,
             ListNotifications: of_notifications.spool,
+            SetSecret: of_secrets.set,
+            RemoveSecret: of_secrets.remove,
+            ListSecrets: of_secrets.list_secrets,
+            RekeySecrets: of_secrets.rekey,
+            ListPlaces: PlaceHandlers(of_runs).places,
         }
 
     def handle(self, request: Request, peer: Peer) -> Replies:
@@ -256,7 +280,7 @@ class Handlers:
             after = request.after
         empty = not request.follow
         while True:
-            rows = list(self.store.rows(f"events{suffix}_after", *of, after, PAGE))
+            rows = list(self.store.rows(f"events{suffix}_after", *of, after, EVENTS_PAGE))
             if rows or empty:
                 empty = False
                 names: dict[int, str] = {}

@@ -8,11 +8,11 @@ from pyflowd.clock import US
 from pyflowd.errors import Forbidden, NotFound, Refused
 from pyflowd.handlers_runs import RunHandlers
 from pyflowd.inside import InsideTasks, may_answer
+from pyflowd.live import LiveRun
 from pyflowd.model import Approval, TaskState
 from pyflowd.peer import Peer
 from pyflowd.protocol import AnswerApproval, AnswerView, ApprovalPage, ApprovalView, ListApprovals
 from pyflowd.replies import Replies
-from pyflowd.runs import LiveRun
 from pyflowd.state import TaskRun
 
 PAGE = 200

@@ -181,6 +181,9 @@ class LogHandlers:
         path = self.scratch.artifact(origin, folder, request.name)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            gone = f"it was in the folder of run {origin}" + (", whose history was removed" if origin != run else "")
+            raise Refused(f"{request.name} of {request.task}, run {run}, is gone: {gone}") from None
         except OSError as error:
             raise Refused(f"{request.name} of {request.task}, run {run}, cannot be read: {error.strerror}") from None
         opened = ArtifactOpen(run=run, task=request.task, name=request.name, size_bytes=size_bytes, sha256=sha256)

@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from pyflowd import diff, idempotency, rerun, views
 from pyflowd import params as parameters
-from pyflowd import rerun, views
 from pyflowd.control import Wait
 from pyflowd.definitions import Definitions
 from pyflowd.errors import NotFound, PyflowError, Refused, nearest
 from pyflowd.events import RunCreated
 from pyflowd.fanout import is_item
 from pyflowd.health import Health
+from pyflowd.live import LiveRun
 from pyflowd.loader_frames import Loaded, Rejected
 from pyflowd.model import RUN_TERMINAL, TASK_TERMINAL, Problem, RunState, Section, TaskState, Workflow
 from pyflowd.peer import Peer
@@ -36,7 +37,7 @@ from pyflowd.protocol import (
     WatchRun,
 )
 from pyflowd.replies import EXIT_OF_RUN, Replies
-from pyflowd.runs import LiveRun, Runs, fold
+from pyflowd.runs import Runs, fold
 from pyflowd.sampler import Sampler
 from pyflowd.sections import in_progress
 from pyflowd.state import TaskRun
@@ -44,7 +45,6 @@ from pyflowd.store.store import Store
 from pyflowd.view_tasks import RunOf, nodes, planned, planned_handlers, task_pages
 from pyflowd.workflows import Workflows
 
-KEY_MAX = 255
 PAGE = 200
 RUN_MAX = (1 << 63) - 1
 """Greatest integer of SQLite."""
@@ -92,10 +92,13 @@ class RunHandlers:
         live = self.runs.live.get(view.run)
         if live is None:
             return view
-        first = self.runs.of_workflow[view.workflow][0].meta.run
-        waits_for = first if view.state == RunState.QUEUED and first != view.run else None
         outcome = live.run.outcome.value if live.run.outcome else ""
-        return msgspec.structs.replace(view, stopping=live.run.stopping.value, waits_for=waits_for, outcome=outcome)
+        view = msgspec.structs.replace(view, stopping=live.run.stopping.value, outcome=outcome)
+        if view.state != RunState.QUEUED:
+            return view
+        if live.admitted:
+            return msgspec.structs.replace(view, why_queued=self.runs.why_queued(live))
+        return msgspec.structs.replace(view, waits_for=self.runs.of_workflow[view.workflow][0].meta.run)
 
     def bare_view(self, run: int) -> RunView:
         try:
@@ -121,7 +124,10 @@ class RunHandlers:
     def get_run(self, request: GetRun, _: Peer) -> Replies:
         view = self.view(self.find_run(request.of))
         yield view
-        run = RunOf(view.run, self.definition_of(view.digest), view.section, self.sampler.of_run(view.run))
+        run = RunOf(
+            view.run, self.definition_of(view.digest), view.section, self.sampler.of_run(view.run),
+            self.runs.waits_of(view.run),
+        )  # fmt: skip
         for page in task_pages(self.store, run, all_items=request.items):
             yield TaskPage(tasks=page)
 
@@ -187,10 +193,16 @@ class RunHandlers:
         not_asked = _not_asked(definition, request.only)
         if request.dry_run:
             return iter([_plan(definition, values, found, not_asked)])
-        known = self._with_key(definition.name, request.key, values)
+
+        def asked(of: Workflow) -> RunCreated:
+            return RunCreated(0, not_asked=_not_asked(of, request.only))
+
+        known = idempotency.first_run(self.workflows, definition.name, request.key, values, asked)
         if known is not None:
             return self._said(known)
-        kept = RunCreated(self.clock.wall_us(), not_asked=not_asked) if not_asked else None
+        kept = None
+        if not_asked or request.no_cache:
+            kept = RunCreated(self.clock.wall_us(), not_asked=not_asked, no_cache=request.no_cache)
         live = self.workflows.start(
             definition.name, digest, definition, values, trigger="manual", by=peer.name, key=request.key, kept=kept
         )
@@ -242,20 +254,19 @@ class RunHandlers:
             self.runs.batch.add("definition", result.digest, result.text, result.compiled, self.clock.wall_us())
         return replies
 
-    def _with_key(self, workflow: str, key: str, values: dict[str, Any]) -> int | None:
-        """Rule I2: the run that this key has recorded; raises Refused where it was for something else."""
-        if len(key) > KEY_MAX:
-            raise Refused(f"the key has {len(key)} characters; {KEY_MAX} are taken: send a hash of it")
-        known = self.runs.with_key(workflow, key)
-        if known is None:
-            return None
-        run, params = known
-        if any(params.get(name) != value for name, value in values.items()):
-            raise Refused(f'the key "{key}" was used for run {run}, with other params; use another key')
-        return run
+    def _said(self, run: int, notes: Sequence[str] = (), difference: tuple[str, str] | None = None) -> Replies:
+        """`difference`: digests of two texts, of which whoever asked is to be told how they differ."""
+        view = self.view(run)
+        said = self._differing(view.workflow, *difference) if difference else ""
+        yield msgspec.structs.replace(view, notes=list(notes), definition_diff=said)
 
-    def _said(self, run: int, notes: Sequence[str] = ()) -> Replies:
-        yield msgspec.structs.replace(self.view(run), notes=list(notes))
+    def _differing(self, workflow: str, old: str, new: str) -> str:
+        """Read when it is pulled: a text that came into force in this turn is in the store after its commit."""
+        if old == new:
+            return ""
+        before, after = f"{workflow}@{old[: diff.DIGITS]}", f"{workflow}@{new[: diff.DIGITS]}"
+        texts = [self.store.one("definition", digest)[0] for digest in (old, new)]
+        return diff.brief(texts[0], texts[1], before, after, f"pyflowctl diff {before} {after}")
 
     def live(self, run: int) -> LiveRun:
         live = self.runs.live.get(run)
@@ -309,16 +320,23 @@ class RunHandlers:
         entry = self.workflows.find(old.workflow) if request.latest else None
         digest = entry.digest if entry else old.digest
         definition = self.definition_of(digest)
-        kept = self._kept(msgspec.structs.replace(request, run=old.run), old.digest, definition)
+        request = msgspec.structs.replace(request, run=old.run)
+        kept = msgspec.structs.replace(self._kept(request, old.digest, definition), no_cache=request.no_cache)
         values = parameters.bind(definition.params, old.params, from_text=False)
-        known = self._with_key(old.workflow, request.key, values)
+
+        def asked(of: Workflow) -> RunCreated:
+            return self._kept(request, old.digest, of)
+
+        known = idempotency.first_run(self.workflows, old.workflow, request.key, values, asked, old.run)
         if known is not None:
             return self._said(known)
         live = self.workflows.start(
             old.workflow, digest, definition, values, trigger="rerun", by=peer.name, key=request.key,
             rerun_of=old.run, kept=kept,
         )  # fmt: skip
-        return self._said(live.meta.run, self.definitions.stale_note(old.workflow) if request.latest else ())
+        if not request.latest:
+            return self._said(live.meta.run)
+        return self._said(live.meta.run, self.definitions.stale_note(old.workflow), difference=(old.digest, digest))
 
     def _kept(self, request: RerunRun, digest: str, definition: Workflow) -> RunCreated:
         """What the new run takes over from the old one."""

@@ -89,14 +89,23 @@ class HttpRequest(Struct, frozen=True, kw_only=True):
     safe_to_repeat: bool
 
 
-def build(kind: Http, names: Names, *, identity: str, scratch: str, timeout_s: float | None = None) -> HttpRequest:
+def build(
+    kind: Http,
+    names: Names,
+    *,
+    identity: str,
+    scratch: str,
+    timeout_s: float | None = None,
+    opened: Names | None = None,
+) -> HttpRequest:
     """The request of one attempt.
 
+    `opened` are the names where secrets may stand: in headers, `auth` and the body (rule P6); None: none may.
     `identity` is the same for all attempts of a task (or item) and for no other; `scratch` is the run's folder.
     Raises ValueError (ExpressionError is one) with one line.
     """
-    headers = _headers(kind, names, identity)
-    body = _body(kind.body, names, scratch) if kind.body is not None else None
+    headers = _headers(kind, opened or names, identity)
+    body = _body(kind.body, opened or names, scratch) if kind.body is not None else None
     if isinstance(body, Content) and not any(name.lower() == "content-type" for name in headers):
         headers["Content-Type"] = body.content_type
     largest = MAX_FILE_BYTES if kind.save_to else MAX_BODY_BYTES

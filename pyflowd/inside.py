@@ -16,6 +16,7 @@ from pyflowd.clock import US, from_us, to_us
 from pyflowd.context import TaskNames
 from pyflowd.errors import PyflowError, Refused, nearest
 from pyflowd.expression_values import ExpressionError
+from pyflowd.live import LiveRun
 from pyflowd.model import (
     Answer,
     Approval,
@@ -38,7 +39,7 @@ from pyflowd.model import (
     Waited,
 )
 from pyflowd.outcomes import EXPRESSION
-from pyflowd.runs import Launch, LiveRun, Runs
+from pyflowd.runs import Launch, Runs
 from pyflowd.state import TaskRun
 from pyflowd.timers import Timer
 from pyflowd.workflows import Workflows

@@ -48,7 +48,7 @@ def parents_ended(turn: Turn, task: TaskRun) -> None:
 
 
 def eligible(turn: Turn, task: TaskRun) -> None:
-    """Its rule holds: ask its `if`, then for its items, then queue it."""
+    """Its rule holds: ask its `if`, then for its items, then for an earlier success, then queue it."""
     definition = task.definition
     fan_out = definition.fan_out
     is_item = task.item is not None and task.section is not Section.UNDO
@@ -62,6 +62,8 @@ def conditions_met(turn: Turn, task: TaskRun) -> None:
     """Its `if` holds, or it has none."""
     if task.definition.fan_out is not None and task.item is None:
         ask(turn, task, Question.ITEMS)
+    elif task.definition.cache is not None:
+        ask(turn, task, Question.CACHE)
     else:
         turn.move(task, "ready")
 

@@ -30,6 +30,8 @@ _PAUSE_S = 0.005
 _SOFT_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 """As we were given it, before the daemon raises its own: tasks keep to it."""
 _START_AGAIN_US = 300_000
+MASKS_MAX_BYTES = 262_144
+"""Of one attempt's secrets in all: getting ready to search for them takes up to a second and 70 MB then."""
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYFLOW_CRASH")
 """Of the daemon's environment to a keeper that it starts: nothing that could be a secret."""
 
@@ -50,6 +52,14 @@ class StartRequest(Struct, frozen=True, kw_only=True):
     log_max_bytes: int | None = None
     apart: bool = False
     """The index of the log tells standard output and error apart; else both are one stream, in their true order."""
+    credentials: dict[str, bytes] = {}
+    """Files that the task finds below `$CREDENTIALS_DIRECTORY`, and what is in them."""
+    masks: tuple[bytes, ...] = ()
+    """Secrets that are taken out of the output before it is written. One of fewer than 8 bytes is not looked for."""
+
+    def __repr__(self) -> str:
+        """Neither the environment nor the secrets: they must not come into a log by way of an error."""
+        return f"StartRequest(attempt={self.attempt!r})"
 
 
 class Running(Struct, frozen=True, kw_only=True):
@@ -108,6 +118,7 @@ class KeeperLink:
         self._idle_exit_s = idle_exit_s
         self._clock = clock or SystemClock()
         self._channel: Channel | None = None
+        self._keeper_level = 1
 
     # ---- Connecting ----
 
@@ -176,6 +187,7 @@ class KeeperLink:
                     listed = True
                 else:
                     _fold(decode_event(kind, fields), running, ended)
+        self._keeper_level = _level(welcome)
         lineage = tuple(wire.text(welcome[4]).split("\0")) if welcome[4] else ()
         epoch, boot_id = wire.text(welcome[1]), wire.text(welcome[2])
         return Listing(epoch=epoch, boot_id=boot_id, lineage=lineage, running=running, ended=ended)
@@ -212,8 +224,9 @@ class KeeperLink:
         """Ask for an attempt. The link takes the descriptors and closes them, also if the connection is lost.
 
         Log and index must be open for writing with O_APPEND. Raises Refused, taking nothing, for what no process
-        can be given.
+        can be given, and for secrets that the keeper would not mask.
         """
+        self._check_masks(request)
         frame = wire.pack_start(_to_wire(request, has_stdin=stdin_fd is not None))
         if len(frame) > wire.MAX_FRAME_BYTES:
             raise Refused(
@@ -225,6 +238,20 @@ class KeeperLink:
             close_all(descriptors)
             return
         self._channel.send(frame, descriptors, close_sent=True)
+
+    def _check_masks(self, request: StartRequest) -> None:
+        if request.masks and self._channel and self._keeper_level < wire.LEVEL_MASKS:
+            raise Refused(
+                f"attempt {request.attempt}: the keeper that runs is older than this daemon and would write the task's "
+                "secrets into its log: let it go over to the installed version with systemctl reload pyflow-keeper "
+                "(or kill -HUP its pid)"
+            )
+        size_bytes = sum(map(len, request.masks))
+        if size_bytes > MASKS_MAX_BYTES:
+            raise Refused(
+                f"attempt {request.attempt}: secrets of {size_bytes} bytes cannot all be masked in its output; at most "
+                f"{MASKS_MAX_BYTES} can: give large ones to a task of its own, or as files that are no secret"
+            )
 
     def stop(self, attempt: str, grace_s: float) -> None:
         """SIGTERM, and SIGKILL to all of it after the grace; no grace kills at once. It may be repeated."""
@@ -278,6 +305,8 @@ class KeeperLink:
         events: list[Event] = []
         try:
             for kind, fields in self._channel.receive():
+                if kind == wire.WELCOME:  # after an upgrade in place
+                    self._keeper_level = _level(fields)
                 event = decode_event(kind, fields)
                 if event is not None:
                     events.append(event)
@@ -294,6 +323,10 @@ class KeeperLink:
         if self._channel:
             self._channel.close()
             self._channel = None
+
+
+def _level(welcome: list[bytes]) -> int:
+    return wire.number(welcome[5]) if len(welcome) > 5 else 1
 
 
 def _fold(event: Event | None, running: dict[str, Running], ended: dict[str, End]) -> None:
@@ -323,6 +356,10 @@ def _to_wire(request: StartRequest, *, has_stdin: bool) -> wire.Start:
     start.orphan_grace_us = int(request.orphan_grace_s * US)
     start.log_max_bytes = request.log_max_bytes or 0
     start.flags = (wire.FLAG_STDIN if has_stdin else 0) | (wire.FLAG_APART if request.apart else 0)
+    start.masks = request.masks
+    start.credentials = tuple(
+        part for name, content in request.credentials.items() for part in (name.encode(), content)
+    )
     return start
 
 

@@ -20,7 +20,7 @@ from pyflowd import params, process, template
 from pyflowd.clock import from_us
 from pyflowd.context import TaskNames
 from pyflowd.keeperlink import StartRequest
-from pyflowd.model import Argv, File, Kind, Python, Shell, Ssh, Task, Workflow
+from pyflowd.model import Argv, File, Kind, Python, Shell, Ssh, Task, Uses, Workflow
 from pyflowd.process import Command
 from pyflowd.state import TaskRun
 
@@ -51,6 +51,10 @@ class Host(Struct, frozen=True, kw_only=True):
     python: str = sys.executable
     python_path: tuple[str, ...] = ()
     """Where `python` tasks find their modules: beside the workflows folder."""
+    plugins: str = ""
+    """Folder of plugins that are files."""
+    packages: tuple[str, ...] = ()
+    """Where the packages of plugins are found: where the daemon finds its own."""
 
 
 def read_host(environ: dict[str, str], workflows: str = "") -> Host:
@@ -68,6 +72,8 @@ def read_host(environ: dict[str, str], workflows: str = "") -> Host:
         passed_on={key: environ[key] for key in PASSED_ON if key in environ},
         strict_shell=(bash, "-euo", "pipefail", "-c") if bash else ("/bin/sh", "-eu", "-c"),
         python_path=(os.path.join(os.path.dirname(workflows), "python"),) if workflows else (),
+        plugins=os.path.join(os.path.dirname(workflows), "plugins") if workflows else "",
+        packages=tuple(filter(os.path.isabs, sys.path)),
     )
 
 
@@ -102,6 +108,9 @@ def command(kind: Kind, name: str, host: Host, names: TaskNames, env: dict[str, 
             return Command(argv=(*(kind.shell or host.strict_shell), kind.text, *(() if kind.shell else (name,))))
         case Argv():
             return Command(argv=(kind.argv[0], *(template.render_text(word, names) for word in kind.argv[1:])))
+        case Uses():
+            rendered = msgspec.structs.replace(kind, arguments=template.render_tree(kind.arguments, names.opened()))
+            return process.plugin(rendered, host.python, host.plugins, host.packages)
         case Python() | File() | Ssh():
             return process.command(_rendered(kind, names), name, env, host.python, host.python_path, given)
         case _:
@@ -205,8 +214,15 @@ def request(
         leftover=definition.leftover,
         log_max_bytes=log_max_bytes,
         apart=definition.capture is not None,
+        masks=names.secrets.masks(),
+        credentials=_credentials(definition, names),
     )
     return asked, stdin
+
+
+def _credentials(definition: Task, names: TaskNames) -> dict[str, bytes]:
+    """Files and what is in them. Raises ExpressionError."""
+    return {each.name: names.secrets.fetch(template.render_text(each.secret, names)) for each in definition.credentials}
 
 
 def _check_sizes(argv: tuple[str, ...], env: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pyflowd.clock import US, from_us
 from pyflowd.units import duration_text
@@ -30,6 +31,10 @@ _COLOURS = {
     "fired": _GREEN, "ok": _GREEN, "warning": _YELLOW, "error": _RED,
 }  # fmt: skip
 NO_LIMIT = 1 << 20
+ALIGNED_COLUMNS = 60
+"""Beyond a terminal, where nothing is cut: a wider text stands out of its column, and moves nobody else's."""
+WRAPPED_COLUMNS = 44
+"""What a text that may take several lines gets of a narrow terminal, before other columns are left out."""
 _VALUES_SHOWN = 5
 _VALUE_COLUMNS = 60
 
@@ -100,6 +105,29 @@ def fit(text: str, columns: int) -> str:
             break
         kept += char
     return kept + "…"
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    """`text` in lines of at most `columns`, broken between words where that can be."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        joined = f"{line} {word}" if line else word
+        if text_width(joined) <= columns:
+            line = joined
+            continue
+        lines += [line] if line else []
+        line = word
+        while text_width(line) > columns:
+            head = fit(line, columns)[:-1] or line[0]  # what `fit` cuts ends with its sign for that
+            lines.append(head)
+            line = line[len(head) :]
+    return [*lines, line]
+
+
+def spoken(word: str) -> str:
+    """A word of a closed set, for people: `upstream failed`, `drop-in changed`."""
+    return word.replace("drop_in", "drop-in").replace("_", " ")
 
 
 def plural(number: int, noun: str) -> str:
@@ -229,13 +257,15 @@ class Cell(Struct, frozen=True):
     text: str
     state: str = ""
     right: bool = False
+    wraps: bool = False
+    """Where it is too wide for a terminal it takes several lines, and is not cut."""
 
 
 class Table:
     """Rows with columns aligned, two spaces apart; widths only grow, so that later pages stand below earlier ones.
 
-    Where a terminal is too narrow, the columns named as `droppable` are left out, the last named first; then the
-    widest column is cut, never below eight columns.
+    Where a terminal is too narrow, texts that wrap take more lines; then the columns named as `droppable` are left
+    out, the last named first; then the widest column is cut, never below eight columns. Elsewhere nothing is cut.
     """
 
     def __init__(self, style: Style, droppable: Sequence[int] = (), indent: int = 2) -> None:
@@ -243,20 +273,32 @@ class Table:
         self._droppable = tuple(droppable)
         self._indent = indent
         self._widths: list[int] = []
+        self._wrapping: set[int] = set()
 
     def lines(self, rows: Sequence[Sequence[Cell]]) -> list[str]:
+        """One text for each row; that of a row with a wrapped text holds line ends."""
         for row in rows:
             self._widths += [0] * (len(row) - len(self._widths))
             for number, cell in enumerate(row):
-                self._widths[number] = max(self._widths[number], text_width(cell.text))
+                self._widths[number] = max(self._widths[number], self._counted(cell))
+                if cell.wraps:
+                    self._wrapping.add(number)
         shown, widths = self._fitted()
-        return [self._line(row, shown, widths) for row in rows]
+        return [self._lines(row, shown, widths) for row in rows]
+
+    def _counted(self, cell: Cell) -> int:
+        """What a cell asks of its column."""
+        width = text_width(cell.text)
+        return width if self._style.terminal or width <= ALIGNED_COLUMNS else 1
 
     def _fitted(self) -> tuple[list[int], list[int]]:
         """The columns that are shown, and the width of every one."""
         widths = list(self._widths)
         shown = [number for number, width in enumerate(widths) if width]
         room = self._style.columns - self._indent
+        for number in self._wrapping:
+            excess = max(0, _total(shown, widths) - room)
+            widths[number] = min(widths[number], max(WRAPPED_COLUMNS, widths[number] - excess))
         for number in reversed(self._droppable):
             if _total(shown, widths) > room and number in shown:
                 shown.remove(number)
@@ -268,13 +310,27 @@ class Table:
             widths[widest] = max(8, widths[widest] - excess, min(max(others, default=8), widths[widest] - 1))
         return shown, widths
 
-    def _line(self, row: Sequence[Cell], shown: list[int], widths: list[int]) -> str:
+    def _lines(self, row: Sequence[Cell], shown: list[int], widths: list[int]) -> str:
+        """A row; below it what of a wrapped text does not fit into its first line."""
+        parts = {number: self._parts(row[number], widths[number]) for number in shown if number < len(row)}
+        most = max((len(lines) for lines in parts.values()), default=1)
+        lines = []
+        for at in range(most):
+            cells = {number: replace(row[number], text=lines[at]) for number, lines in parts.items() if at < len(lines)}
+            lines.append(self._line(cells, shown, widths))
+        return "\n".join(lines)
+
+    def _parts(self, cell: Cell, width: int) -> list[str]:
+        if not self._style.terminal:
+            return [cell.text]
+        return wrapped(cell.text, width) if cell.wraps else [fit(cell.text, width)]
+
+    def _line(self, cells: Mapping[int, Cell], shown: list[int], widths: list[int]) -> str:
         parts = []
         for number in shown:
-            cell = row[number] if number < len(row) else Cell("")
-            text = fit(cell.text, widths[number])
-            gap = " " * (widths[number] - text_width(text))
-            painted = paint_state(text, cell.state, self._style) if cell.state else text
+            cell = cells.get(number, Cell(""))
+            gap = " " * (widths[number] - text_width(cell.text))
+            painted = paint_state(cell.text, cell.state, self._style) if cell.state else cell.text
             parts.append(gap + painted if cell.right else painted + gap)
         return (" " * self._indent + "  ".join(parts)).rstrip()
 

@@ -19,6 +19,7 @@ from pyflowd.clock import US, Clock
 from pyflowd.loader_frames import (
     FileRequest,
     Folders,
+    PluginNotice,
     Ready,
     Rejected,
     Request,
@@ -29,6 +30,7 @@ from pyflowd.loader_frames import (
     take_answers,
 )
 from pyflowd.model import Problem
+from pyflowd.plugins import Known
 
 IDLE_US = 30 * US
 """How long the child is kept warm: a start costs 100 ms, an edit should be seen in 20."""
@@ -68,6 +70,7 @@ class Loader:
         self._epoll = select.epoll()
         self._waiting: deque[Request] = deque()
         self._child: _Child | None = None
+        self._notice: PluginNotice | None = None
         self._dying: list[int] = []
         """Children told to end and not reaped yet: one that hangs in the kernel must not hang us."""
 
@@ -89,6 +92,13 @@ class Loader:
     def submit_trace(self, token: str, label: str, data: bytes, *, stem: str, is_json: bool) -> None:
         """Ask where the values of a stored definition come from; its result carries `token`."""
         self._ask([TraceRequest(token, label, stem, is_json, data)])
+
+    def know(self, plugins: Known) -> None:
+        """What plugins there are, for all that is asked from now on; until then their use is not checked."""
+        self._notice = PluginNotice(plugins)
+        if self._child is not None:
+            self._child.outgoing += frame(self._notice)
+            self._write(self._child)
 
     @property
     def busy(self) -> bool:
@@ -157,6 +167,8 @@ class Loader:
         child = self._child
         if child is None:
             child = self._child = self._start()
+            if self._notice is not None:
+                child.outgoing += frame(self._notice)
         if not child.asked and child.ready:
             child.since_us = self._clock.mono_us()
         while self._waiting and len(child.asked) < _IN_FLIGHT and len(child.outgoing) < _CHUNK_BYTES:

@@ -23,6 +23,7 @@ from pyflowd.loader_frames import (
     FileRequest,
     Folders,
     Loaded,
+    PluginNotice,
     Ready,
     Rejected,
     Request,
@@ -38,6 +39,8 @@ from pyflowd.loader_frames import (
 from pyflowd.loader_read import Changed, Gone, Outside, Reader
 from pyflowd.model import Problem
 from pyflowd.origin import leaves
+from pyflowd.plugin_checks import check_plugins
+from pyflowd.plugins import Known
 
 CPU_LIMIT_S = 2.0
 """Processor time for one file; then SIGPROF ends the child."""
@@ -55,9 +58,13 @@ def main() -> None:
     limit_self()
     peer.sendall(frame(Ready()))
     requests = peer.makefile("rb")
+    known: Known | None = None
     while (request := _receive(requests)) is not None:
+        if isinstance(request, PluginNotice):
+            known = request.known
+            continue
         signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT_S)
-        answer = frame(handle(request))
+        answer = frame(handle(request, known))
         signal.setitimer(signal.ITIMER_PROF, 0)
         peer.sendall(answer)
 
@@ -78,23 +85,23 @@ def limit_self() -> None:
         resource.setrlimit(limit, (bounded, bounded))
 
 
-def _receive(requests: BinaryIO) -> Request | None:
+def _receive(requests: BinaryIO) -> Request | PluginNotice | None:
     """The next request; None if the other end is closed."""
     header = requests.read(HEADER_BYTES)
     body = requests.read(int.from_bytes(header, "big"))
     return decode_request(body) if body else None
 
 
-def handle(request: Request) -> Answer:
-    """The answer to one request; a file that takes too much memory is refused like any other."""
+def handle(request: Request, known: Known | None = None) -> Answer:
+    """The answer to one request; a file that takes too much memory is refused like any other. `known`: the plugins."""
     label = request.file if isinstance(request, FileRequest) else request.label
     token = "" if isinstance(request, FileRequest) else request.token
     try:
         match request:
             case FileRequest():
-                return load_file(request)
+                return load_file(request, known)
             case TextRequest():
-                return check_text(request)
+                return check_text(request, known)
             case TraceRequest():
                 return trace(request)
     except MemoryError:
@@ -109,7 +116,7 @@ def _problem(file: str, code: str, message: str, fix: str = "") -> Problem:
 # ---- Checking -------------------------------------------------------------------------------------------------------
 
 
-def check_text(request: TextRequest) -> Loaded | Rejected:
+def check_text(request: TextRequest, known: Known | None = None) -> Loaded | Rejected:
     """The definition in a text that a client sent, compiled, or what is wrong with it."""
     main = Part(label=request.label, data=request.data, is_json=request.is_json)
     reader = Reader(request.folders or Folders(""))
@@ -122,10 +129,10 @@ def check_text(request: TextRequest) -> Loaded | Rejected:
     except Outside as outside:
         problem = _problem(outside.label, "not_read", outside.message, outside.fix)
         return Rejected(file=request.label, token=request.token, problems=(problem,))
-    return _answer(assembled, request.label, request.token)
+    return _answer(check_plugins(assembled, known), request.label, request.token)
 
 
-def load_file(request: FileRequest) -> Answer:
+def load_file(request: FileRequest, known: Known | None = None) -> Answer:
     """A file of the folders with all that belongs to it."""
     file = request.file
     reader = Reader(request.folders)
@@ -142,7 +149,7 @@ def load_file(request: FileRequest) -> Answer:
     except Outside as outside:
         problem = _problem(outside.label, "not_read", outside.message, outside.fix)
         return Rejected(file=file, problems=(problem,), seen=reader.seen("") if reader.has_main else None)
-    return _answer(assembled, file, seen=reader.seen(assembled.template), source=main.label)
+    return _answer(check_plugins(assembled, known), file, seen=reader.seen(assembled.template), source=main.label)
 
 
 def _answer(

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from pyflowd.model import Problem
+from pyflowd.plugins import Known
 
 HEADER_BYTES = 4
 MAX_FRAME_BYTES = 128 * 1024 * 1024
@@ -56,6 +57,11 @@ class Folders(Struct, frozen=True, array_like=True):
         return _beside(self.workflows)
 
     @property
+    def plugins(self) -> str:
+        """Plugins that are files (`plugin_survey`)."""
+        return os.path.join(os.path.dirname(self.workflows), "plugins")
+
+    @property
     def vendor_templates(self) -> str:
         return _beside(self.vendor) if self.vendor else ""
 
@@ -94,6 +100,12 @@ class TraceRequest(Struct, frozen=True, tag="trace", array_like=True):
     stem: str
     is_json: bool
     data: bytes
+
+
+class PluginNotice(Struct, frozen=True, tag="plugins", array_like=True):
+    """What plugins there are from now on; it is not answered."""
+
+    known: Known
 
 
 Request = FileRequest | TextRequest | TraceRequest
@@ -166,16 +178,16 @@ Result = Loaded | Rejected | Unsettled | Vanished | Traced
 Answer = Ready | Result
 
 _encoder = msgspec.msgpack.Encoder()
-_requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+_requests: msgspec.msgpack.Decoder[Request | PluginNotice] = msgspec.msgpack.Decoder(Request | PluginNotice)
 _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 
-def frame(message: Request | Answer) -> bytes:
+def frame(message: Request | PluginNotice | Answer) -> bytes:
     body = _encoder.encode(message)
     return len(body).to_bytes(HEADER_BYTES, "big") + body
 
 
-def decode_request(body: bytes) -> Request:
+def decode_request(body: bytes) -> Request | PluginNotice:
     return _requests.decode(body)
 
 

@@ -105,7 +105,7 @@ class Reason(StrEnum):
     FINALLY_FAILED = "finally_failed"  # of a run: a task of `finally` failed (rule H2)
     GATE_CLOSED = "gate_closed"  # of a run: what must hold before its first task did not, for as long as it waits
     DEADLOCK = "deadlock"  # it would wait for a place that waits for itself, by way of called runs
-    SECRET_MISSING = "secret_missing"  # a secret that it names could not be had: `error` says from where
+    SECRET_MISSING = "secret_missing"  # noqa: S105 - a secret that it names could not be had: `error` says from where
     CACHED = "cached"  # the outputs of an earlier success were used again
     REPLACED = "replaced"  # of a run: `overlap: replace` and a newer one came
 
@@ -137,6 +137,11 @@ class SlotReason(StrEnum):
     LATE = "late"  # a newer slot of the same trigger was due in the same instant, as after a clock step (rule T8)
     CLOCK_STEP = "clock_step"  # the clock was set forward by more than three hours (rule T8)
     BAD_PARAMS = "bad_params"
+    BLACKOUT = "blackout"  # a named time in which nothing is to start
+    CALENDAR = "calendar"  # a day that its calendar leaves out
+    DEADLINE = "deadline"  # it could have started only later than `catchup` or its deadline allows
+    CONDITION_FALSE = "condition_false"  # the trigger's `if`
+    DST = "dst"  # a time that the clock change left out (rule T3)
 
 
 # ---- Definitions ----------------------------------------------------------------------------------------------------
@@ -194,6 +199,14 @@ class Dst(StrEnum):
     BOTH = "both"  # in the gap at its end, in the fold at both
 
 
+class CatchupPolicy(StrEnum):
+    """Rule T6: what becomes of the slots of a down time."""
+
+    LATEST = "latest"
+    NONE = "none"
+    ALL = "all"
+
+
 class ParamType(StrEnum):
     STRING = "string"
     INTEGER = "integer"
@@ -202,7 +215,7 @@ class ParamType(StrEnum):
     ARRAY = "array"
     OBJECT = "object"
     DATE = "date"
-    SECRET = "secret"  # its value is the name of a secret (rule P4)
+    SECRET = "secret"  # noqa: S105 - its value is the name of a secret (rule P4)
 
 
 class Retry(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -267,6 +280,14 @@ class Ssh(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="ssh", tag_
     """Of ssh_config(5)."""
     shell: tuple[str, ...] = ()
     """Argv before the script, on the other host; empty: bash in strict mode where it is, else sh."""
+
+
+class Uses(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="uses", tag_field="kind"):
+    """`uses`: what a plugin does, in a process of the task's user."""
+
+    plugin: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """`with`: its inputs; texts in them may hold expressions."""
 
 
 class JsonBody(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="json", tag_field="sort"):
@@ -445,10 +466,10 @@ class Notify(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="notify"
     subject: str = ""
 
 
-Kind = Shell | Argv | Python | File | Ssh | Http | Call | Approval | Wait | Notify
+Kind = Shell | Argv | Python | File | Ssh | Uses | Http | Call | Approval | Wait | Notify
 """Exactly one kind per task; a new kind is a struct here, a validator in `definition`, a runner."""
 
-ProcessKind = Shell | Argv | Python | File | Ssh
+ProcessKind = Shell | Argv | Python | File | Ssh | Uses
 """Kinds that the keeper runs as a process."""
 PoolKind = Http
 """Kinds that the daemon's thread pool runs (rule I4)."""
@@ -639,11 +660,19 @@ class Param(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return "PARAM_" + re.sub(r"[^A-Z0-9]", "_", self.name.upper())
 
 
+class Catchup(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Rule T6. `within_s`: slots older than this are left out; `max`: of `all`, the newest so many."""
+
+    policy: CatchupPolicy = CatchupPolicy.LATEST
+    within_s: float = 3600.0
+    max: int = 100
+
+
 class Schedule(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A cron trigger (rules T2 to T4, T7)."""
+    """A trigger by time (rules T2 to T7): one of `cron`, `every_s`, `at`. `boot` is the cron `@reboot`."""
 
     name: str
-    cron: str
+    cron: str = ""
     timezone: str | None = None
     """IANA name; None: the host's zone."""
     jitter_s: float = 0.0
@@ -651,6 +680,102 @@ class Schedule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     dst: Dst = Dst.DEBIAN
     enabled: bool = True
     params: dict[str, Any] = field(default_factory=dict)
+    every_s: float = 0.0
+    """Counted from the first load of the trigger, which is stored (rule T2)."""
+    at: tuple[str, ...] = ()
+    """RFC 3339 times, without an offset in the trigger's zone."""
+    random_jitter: bool = False
+    """A new delay for each slot, in place of a stable one (rule T7)."""
+    catchup: Catchup | None = None
+    """None: the default of rule T6."""
+    calendars: tuple[str, ...] = ()
+    """Names of the settings: slots on other days are skipped."""
+    blackouts: tuple[str, ...] = ()
+    """Names of the settings: slots in these times are skipped, beside those of all workflows."""
+    deadline_s: float | None = None
+    """A slot that could start only later than this after its time is skipped."""
+    condition: str = ""
+    """`if`: expression text over `params` and `run`; false: the slot is skipped."""
+
+
+class FileTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="file", tag_field="sort"):
+    """A file that arrives, or changes; each state of a file starts one run, also over a restart."""
+
+    name: str
+    path: str
+    """Absolute, with globs in its last part or parts."""
+    on: tuple[str, ...] = ("arrives",)
+    """`arrives`, `changes`."""
+    stable_for_s: float = 2.0
+    claim: bool = False
+    """The file is renamed into the folder `claimed` beside it before the run is recorded."""
+    enabled: bool = True
+    params: dict[str, Any] = field(default_factory=dict)
+    """Texts may hold expressions over `event`: path, name, folder, size, modified_at."""
+    condition: str = ""
+
+
+class WorkflowTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="workflow", tag_field="sort"):
+    """A run of another workflow has ended; each of its runs starts one."""
+
+    name: str
+    workflow: str
+    outcomes: tuple[RunState, ...] = (RunState.SUCCEEDED,)
+    enabled: bool = True
+    params: dict[str, Any] = field(default_factory=dict)
+    """`event`: run, workflow, outcome, params, outputs, scheduled_at, ended_at."""
+    condition: str = ""
+
+
+class UnitTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="unit", tag_field="sort"):
+    """A unit of systemd has come into a state."""
+
+    name: str
+    unit: str
+    states: tuple[str, ...] = ("failed",)
+    """`active`, `inactive`, `failed`."""
+    enabled: bool = True
+    params: dict[str, Any] = field(default_factory=dict)
+    """`event`: unit, state, since."""
+    condition: str = ""
+
+
+class Verify(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a delivery proves where it comes from. `form`: github, gitlab, stripe, pyflow."""
+
+    form: str
+    secrets: tuple[str, ...]
+    """Names of secrets, one or two: the second while the first is being replaced."""
+    header: str = ""
+    """Where it is not the one that the form has."""
+
+
+class WebhookTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="webhook", tag_field="sort"):
+    """A delivery to the hook `hook`, checked, kept for 24 hours, and recorded with its run."""
+
+    name: str
+    hook: str
+    verify: Verify | None = None
+    """None: whoever can reach the socket's operation may (lint warns)."""
+    dedupe: str = ""
+    """A template over `event`; empty: the delivery's id of the form, else a hash of the body."""
+    enabled: bool = True
+    params: dict[str, Any] = field(default_factory=dict)
+    """`event`: body, headers, method, query, delivery."""
+    condition: str = ""
+
+
+EventTrigger = FileTrigger | WorkflowTrigger | UnitTrigger | WebhookTrigger
+
+
+class Expectation(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`expect`: alerts where something did not happen; it stops nothing."""
+
+    start_within_s: float | None = None
+    """After a slot's time."""
+    finish_by: str = ""
+    """`HH:MM`, in the zone of the schedule: the run of the newest slot before it has succeeded by then."""
+    max_duration_s: float | None = None
 
 
 class Retention(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -678,6 +803,10 @@ class Workflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cwd: str | None = None
     user: str | None = None
     triggers: tuple[Schedule, ...] = ()
+    events: tuple[EventTrigger, ...] = ()
+    catchup: Catchup | None = None
+    """Of schedules that have none of their own."""
+    expect: Expectation | None = None
     overlap: Overlap | None = None
     """As written; None: the default of each sort of start (rule T5)."""
     queue_max: int = 100

@@ -25,6 +25,8 @@ from pyflowd.model import (
 
 EXPRESSION = "expression"
 """The step of a start that evaluates what the definition says."""
+SECRET = "secret"  # noqa: S105  (a step of a start)
+"""The step of a start that fetches secrets."""
 
 
 class Stopping(StrEnum):
@@ -69,6 +71,8 @@ def _of_end(task: Task, end: End, stopping: Stopping) -> Outcome:
                 return Outcome(AttemptState.CANCELLED, Reason.CANCELLED)
             if end.step == EXPRESSION:
                 return Outcome(AttemptState.FAILED, Reason.EXPRESSION_ERROR, end.message)
+            if end.step == SECRET:
+                return Outcome(AttemptState.FAILED, Reason.SECRET_MISSING, end.message)
             return Outcome(AttemptState.FAILED, Reason.START_FAILED, f"could not start: {end.message}")
         case LostAttempt():
             return Outcome(AttemptState.UNKNOWN, Reason.LOST, end.why.value)

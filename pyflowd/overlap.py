@@ -57,25 +57,37 @@ class RefuseFull(Struct, frozen=True, kw_only=True, tag="refuse_full"):
 Decision = Start | Enqueue | EnqueueLatest | Replace | Skip | RefuseFull
 
 
-def decide(policy: Overlap | None, by_schedule: bool, live: Sequence[RunRef], queue_max: int) -> Decision:
+def decide(
+    policy: Overlap | None,
+    by_schedule: bool,
+    live: Sequence[RunRef],
+    queue_max: int,
+    *,
+    limit: int = 1,
+    may_wait: bool = False,
+) -> Decision:
     """What a new start does beside the `live` runs of its workflow, the oldest first.
 
+    - `limit` of them may be live at once before the policy matters (`concurrency`).
+    - `may_wait`: one that starts may still have to wait for places or gates, so those that do are bounded, too.
     - `queue_latest` drops waiting runs of schedules only: what a person or a webhook asked for was acknowledged.
     - `replace` cancels every live run, whoever asked for it: the newest is the one that is wanted.
     - A full queue refuses a person, and skips a slot (`queue_full`).
     """
-    if not live or policy is Overlap.ALLOW:
-        return Start()
-    effective = (policy or Overlap.SKIP) if by_schedule else Overlap.QUEUE
     waiting = [run for run in live if run.state is RunState.QUEUED]
+    if len(live) < limit or policy is Overlap.ALLOW:
+        return _full(by_schedule, live, waiting) if may_wait and len(waiting) >= queue_max else Start()
+    effective = (policy or Overlap.SKIP) if by_schedule else Overlap.QUEUE
     if effective is Overlap.SKIP:
         return Skip(reason=SlotReason.OVERLAP, because_of_run=live[0].id)
     if effective is Overlap.REPLACE:
         return Replace(cancel=tuple(run.id for run in live))
     if effective is Overlap.QUEUE_LATEST:
         return EnqueueLatest(drop=tuple(run.id for run in waiting if run.by_schedule))
-    if len(waiting) < queue_max:
-        return Enqueue()
+    return Enqueue() if len(waiting) < queue_max else _full(by_schedule, live, waiting)
+
+
+def _full(by_schedule: bool, live: Sequence[RunRef], waiting: Sequence[RunRef]) -> Skip | RefuseFull:
     if by_schedule:
         return Skip(reason=SlotReason.QUEUE_FULL, because_of_run=live[0].id)
     return RefuseFull(queued=len(waiting))

@@ -16,7 +16,7 @@ from pyflowd.document import MAX_DEPTH, DocumentError, quote
 from pyflowd.document_json import parse_json
 from pyflowd.errors import Refused, nearest
 from pyflowd.expression import ExpressionError
-from pyflowd.model import Param, ParamType
+from pyflowd.model import Param, ParamType, is_name
 from pyflowd.pattern import matches
 from pyflowd.template import has_expression, render_tree
 
@@ -56,7 +56,7 @@ def bind(
             elif param.default is not None and not has_expression(param.default):
                 values[name] = param.default
             elif param.default is not None and run is not None:
-                values[name] = _checked(param, render_tree(param.default, _Names(values, run)))
+                values[name] = _checked(param, render_tree(param.default, RunNames(values, run)))
         except ValueError as error:
             reasons.append(f"{name}: {error}")
     if not reasons and sum(len(text) for text in environment(declared.values(), values).values()) > MAX_VALUES_BYTES:
@@ -68,15 +68,15 @@ def bind(
     return values
 
 
-class _Names:
-    """What expressions in defaults see."""
+class RunNames:
+    """What an expression sees that is evaluated before anything of the run has begun."""
 
     def __init__(self, values: dict[str, Any], run: dict[str, Any]) -> None:
         self._names = {"params": values, "run": run}
 
     def lookup(self, name: str) -> Any:
         if name not in self._names:
-            raise ExpressionError(f"there is no name {quote(name)} here: a default can use params and run")
+            raise ExpressionError(f"there is no name {quote(name)} here: it can use params and run")
         return self._names[name]
 
 
@@ -138,8 +138,12 @@ def _check_type(kind: ParamType, value: Any) -> None:
             right = isinstance(value, dict) and _is_json(value, MAX_DEPTH)
         case ParamType.DATE:
             right = isinstance(value, str) and _is_date(value)
+        case ParamType.SECRET:
+            right = isinstance(value, str) and is_name(value)
         case _:
             assert_never(kind)
+    if kind is ParamType.SECRET and not right:  # it may be the secret itself: it is not shown
+        raise ValueError("expected the name of a secret, never its value: store that with pyflowctl secret set NAME")
     if not right:
         raise ValueError(f"expected {_ARTICLES[kind]}, got {_shown(value)}")
 
@@ -152,6 +156,7 @@ _ARTICLES = {
     ParamType.ARRAY: "a list",
     ParamType.OBJECT: "a mapping",
     ParamType.DATE: "a date (YYYY-MM-DD)",
+    ParamType.SECRET: "the name of a secret",
 }
 
 
@@ -204,7 +209,7 @@ def read_text(param: Param, text: Any) -> Any:
     if not isinstance(text, str):
         return text
     match param.type:
-        case ParamType.STRING | ParamType.DATE:
+        case ParamType.STRING | ParamType.DATE | ParamType.SECRET:
             return text
         case ParamType.INTEGER if _INTEGER.fullmatch(text):
             return int(text)

@@ -89,6 +89,12 @@ class Pool:
         with self._lock:
             return len(self._cancels)
 
+    @property
+    def under_way(self) -> frozenset[str]:
+        """The tokens of these."""
+        with self._lock:
+            return frozenset(self._cancels)
+
     def submit(self, token: str, call: Callable[[Cancel], Any]) -> None:
         """Run `call` in a thread, as soon as one is free; `token` must not be under way."""
         with self._lock:

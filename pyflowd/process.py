@@ -17,10 +17,11 @@ from typing import Any, assert_never
 
 from msgspec import Struct, field
 
-from pyflowd.model import File, Python, Ssh
+from pyflowd.model import File, Python, Ssh, Uses
 
 _FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "task")
-_PROGRAMS = os.path.join(_FOLDER, "__main__.py")  # the folder itself would be run by runpy, which costs 5 ms
+PROGRAMS = os.path.join(_FOLDER, "__main__.py")  # the folder itself would be run by runpy, which costs 5 ms
+"""Starts one of the programs of `pyflowd.task`, by the name that follows."""
 COMMANDS = os.path.join(_FOLDER, "bin")
 """The folder of `pyflow-out`, for the PATH of every task."""
 
@@ -53,11 +54,11 @@ def command(
             return _function(kind, python, path)
         case File():
             request = _json(operation=kind.operation, arguments=kind.arguments)
-            return Command(argv=(python, "-I", "-S", _PROGRAMS, "files"), stdin=request)
+            return Command(argv=(python, "-I", "-S", PROGRAMS, "files"), stdin=request)
         case Ssh():
             sent = remote_environment(without_own(env) if remote_env is None else remote_env)
             request = _json(argv=ssh_argv(kind), host=kind.host, program=remote_program(kind, name, sent))
-            return Command(argv=(python, "-I", "-S", _PROGRAMS, "ssh"), stdin=request)
+            return Command(argv=(python, "-I", "-S", PROGRAMS, "ssh"), stdin=request)
         case _:
             assert_never(kind)
 
@@ -66,9 +67,17 @@ def _function(kind: Python, python: str, path: tuple[str, ...]) -> Command:
     """The same version of Python can read marshal, for which it need not import anything."""
     request = {"function": kind.function, "arguments": kind.arguments, "path": list(path)}
     if kind.interpreter is None:
-        return Command(argv=(python, "-u", _PROGRAMS, "function", "marshal"), stdin=marshal.dumps(request))
-    argv = (kind.interpreter, "-u", _PROGRAMS, "function", "json")
+        return Command(argv=(python, "-u", PROGRAMS, "function", "marshal"), stdin=marshal.dumps(request))
+    argv = (kind.interpreter, "-u", PROGRAMS, "function", "json")
     return Command(argv=argv, stdin=_json(**request))
+
+
+def plugin(kind: Uses, python: str, folder: str, path: tuple[str, ...] = ()) -> Command:
+    """What runs a plugin: under the daemon's interpreter, whose packages are found in `path`; no variable of the task
+    (`PYTHONPATH` and the like) has a say in what is imported. `folder`: of plugins that are files.
+    """
+    request = {"plugin": kind.plugin, "folder": folder, "path": list(path), "inputs": kind.arguments}
+    return Command(argv=(python, "-I", "-u", PROGRAMS, "plugin", "run"), stdin=marshal.dumps(request))
 
 
 def _json(**request: Any) -> bytes:

@@ -2,10 +2,10 @@
 
 A frame is a length (four bytes, big endian, at most `FRAME_MAX`) and one msgpack value. A client opens with `Command`
 (the thin client: the daemon parses, handles and renders; the answers are `Print`, `LogOpen`, `LogClose`,
-`ArtifactOpen`, `Alive`, `Again` and at last `Finish`) or with `Hello` (typed clients: then any number of requests,
-each answered by any number of replies and one `Done` or `Failure`; a reply that is too long comes in `Part`s). Who
-asks is told by the kernel, never by the message. Fields are only ever added, with a default; unknown fields are
-ignored.
+`ArtifactOpen`, `Alive`, `Again`, `Passage` and at last `Finish`) or with `Hello` (typed clients: then any number of
+requests, each answered by any number of replies and one `Done` or `Failure`; a reply that is too long comes in
+`Part`s). Who asks is told by the kernel, never by the message. Fields are only ever added, with a default; unknown
+fields are ignored.
 
 Times are wall-clock microseconds since the epoch (`_us`), sizes bytes. It knows nothing of sockets.
 """
@@ -95,6 +95,15 @@ class ShowWorkflow(Struct, frozen=True, kw_only=True, tag="show_workflow"):
 
     workflow: str
     origin: bool = False
+    version: str = ""
+    """Another text that was in force or run: the first six or more digits of its SHA-256, or `~N`: N before."""
+
+
+class ListChanges(Struct, frozen=True, kw_only=True, tag="list_changes"):
+    """How the definition of a workflow changed, newest first -> ChangePage..."""
+
+    workflow: str
+    limit: Limit = 20
 
 
 class ListRuns(Struct, frozen=True, kw_only=True, tag="list_runs"):
@@ -125,6 +134,8 @@ class StartRun(Struct, frozen=True, kw_only=True, tag="start_run"):
     """Record nothing -> PlanView."""
     only: list[str] = field(default_factory=list)
     """Only these tasks, and what they need; empty: all."""
+    no_cache: bool = False
+    """Use no earlier success again; what this run gives is kept for others."""
 
 
 class CancelRun(Struct, frozen=True, kw_only=True, tag="cancel_run"):
@@ -181,6 +192,7 @@ class RerunRun(Struct, frozen=True, kw_only=True, tag="rerun_run"):
     latest: bool = False
     """With the definition in force instead of the text that the run began with (rule D1)."""
     key: str = ""
+    no_cache: bool = False
 
 
 class PauseWorkflow(Struct, frozen=True, kw_only=True, tag="pause_workflow"):
@@ -251,6 +263,50 @@ class ListNotifications(Struct, frozen=True, kw_only=True, tag="list_notificatio
     limit: Limit = 20
 
 
+class ListCache(Struct, frozen=True, kw_only=True, tag="list_cache"):
+    """Successes that are kept to be used again -> CachePage..."""
+
+    workflow: str | None = None
+
+
+class ClearCache(Struct, frozen=True, kw_only=True, tag="clear_cache"):
+    """Forget those of a workflow -> ClearedView. What runs now is kept when it has succeeded."""
+
+    workflow: str
+    task: str | None = None
+    """Only of this task, with all its items."""
+
+
+class SetSecret(Struct, frozen=True, kw_only=True, tag="set_secret"):
+    """Put a value into the encrypted store -> SecretAnswer. Level admin, as all about secrets."""
+
+    name: str
+    value: bytes
+    """Taken as it is, 64 KiB at most."""
+
+    def __repr__(self) -> str:
+        """Without the value: whoever shows a request shows none."""
+        return f"SetSecret(name={self.name!r}, value=***)"
+
+
+class RemoveSecret(Struct, frozen=True, kw_only=True, tag="remove_secret"):
+    """Take a value out of the store -> SecretAnswer."""
+
+    name: str
+
+
+class ListSecrets(Struct, frozen=True, kw_only=True, tag="list_secrets"):
+    """Names, never values -> SecretPage."""
+
+
+class RekeySecrets(Struct, frozen=True, kw_only=True, tag="rekey_secrets"):
+    """Seal all of the store anew under another key -> SecretAnswer."""
+
+
+class ListPlaces(Struct, frozen=True, kw_only=True, tag="list_places"):
+    """The places that runs share, and who holds them or waits -> PlacePage..."""
+
+
 class GetHealth(Struct, frozen=True, kw_only=True, tag="get_health"):
     """What `doctor` asks of a daemon -> HealthView."""
 
@@ -262,7 +318,10 @@ class GetVersion(Struct, frozen=True, kw_only=True, tag="get_version"):
 Request = (
     GetHost | GetRun | GetGraph | ListWorkflows | ShowWorkflow | ListRuns | StartRun | CancelRun | RerunRun
     | PauseWorkflow | GetLogs | WatchRun | ListNext | ListSlots | ListEvents | Reload | GetHealth | GetVersion
-    | SendNotification | ListNotifications | AnswerApproval | ListApprovals | ListArtifacts | GetArtifact
+    | SendNotification | ListNotifications | ListPlaces | AnswerApproval | ListApprovals | ListArtifacts | GetArtifact
+    | SetSecret | RemoveSecret | ListSecrets | RekeySecrets
+    | ListCache | ClearCache
+    | ListChanges
 )  # fmt: skip
 
 LEVELS: dict[type, Level] = {
@@ -271,6 +330,7 @@ LEVELS: dict[type, Level] = {
     GetGraph: Level.READ,
     ListWorkflows: Level.READ,
     ShowWorkflow: Level.READ,
+    ListChanges: Level.READ,
     ListRuns: Level.READ,
     StartRun: Level.OPERATE,
     CancelRun: Level.OPERATE,
@@ -284,12 +344,19 @@ LEVELS: dict[type, Level] = {
     Reload: Level.ADMIN,
     GetHealth: Level.READ,
     GetVersion: Level.READ,
+    ListCache: Level.READ,
+    ClearCache: Level.OPERATE,
     SendNotification: Level.OPERATE,
     ListNotifications: Level.READ,
+    ListPlaces: Level.READ,
     AnswerApproval: Level.OPERATE,
     ListApprovals: Level.READ,
     ListArtifacts: Level.READ,
     GetArtifact: Level.READ,
+    SetSecret: Level.ADMIN,
+    RemoveSecret: Level.ADMIN,
+    ListSecrets: Level.ADMIN,
+    RekeySecrets: Level.ADMIN,
 }
 """The level of each request. A request that is not here cannot be made. StartRun of a file's text needs ADMIN."""
 
@@ -323,9 +390,13 @@ class RunView(Struct, frozen=True, kw_only=True, tag="run"):
     stopping: str = ""
     """`cancel` or `timeout` while a live run is being stopped."""
     waits_for: int | None = None
-    """Of a queued run: the oldest live run of its workflow, which is before it."""
+    """Of a queued run: the oldest live run of its workflow, where that is what it waits for."""
+    why_queued: str = ""
+    """What else a queued run waits for: places that others hold, a gate that is closed."""
     notes: list[str] = field(default_factory=list)
     """What whoever asked for the run should know, such as that a newer text of the workflow is refused."""
+    definition_diff: str = ""
+    """Of `rerun` with `latest`: how the text differs from that of the old run, shortened (rule D1)."""
     section: str = ""
     """Which handlers are at work, or were at the end: `on_failure`, `undo`, `finally`, ...; empty: the tasks."""
     outcome: str = ""
@@ -357,6 +428,10 @@ class TaskView(Struct, frozen=True, kw_only=True):
     needs: list[str] = field(default_factory=list)
     attempts_max: int = 1
     """Tries that its `retry` allows."""
+    pass_number: int = 0
+    """Of a `repeat`: the pass that the newest attempt is, or was; 0: none has begun."""
+    passes_max: int = 0
+    """0: it is not repeated."""
     allowed: bool = False
     """It may fail: its `continue_on_error` is on (rule S6)."""
     kind: str = ""
@@ -380,8 +455,11 @@ class TaskView(Struct, frozen=True, kw_only=True):
     choices: list[str] = field(default_factory=list)
     """Of an approval."""
     condition: str = ""
-    """Its `if`; like `repeat` said of what has not run: in graphs and plans."""
+    """Its `if`; like `repeat` and `cache` said of what has not run: in graphs and plans."""
     repeat: str = ""
+    cache: str = ""
+    why_queued: str = ""
+    """What a queued task waits for, and who has it."""
 
 
 class TaskPage(Struct, frozen=True, kw_only=True, tag="tasks"):
@@ -417,6 +495,35 @@ class ApprovalView(Struct, frozen=True, kw_only=True):
 
 class ApprovalPage(Struct, frozen=True, kw_only=True, tag="approvals"):
     approvals: list[ApprovalView]
+
+
+class CacheView(Struct, frozen=True, kw_only=True):
+    """A success that is kept to be used again."""
+
+    workflow: str
+    task: str
+    """Its name in the run; of an item such as `fetch[web1]`."""
+    key: str
+    run: int
+    """Whose success it is."""
+    made_us: int
+    expires_us: int
+    of: str = ""
+    """Of an item: its fan-out."""
+    item: str | None = None
+    """The key of the item."""
+
+
+class CachePage(Struct, frozen=True, kw_only=True, tag="cache"):
+    entries: list[CacheView]
+
+
+class ClearedView(Struct, frozen=True, kw_only=True, tag="cleared"):
+    """Successes that are used no more."""
+
+    workflow: str
+    task: str | None
+    entries: int
 
 
 class AnswerView(Struct, frozen=True, kw_only=True, tag="answered"):
@@ -507,6 +614,27 @@ class DefinitionView(Struct, frozen=True, kw_only=True, tag="definition"):
     """Section to the names of its tasks; sections without are left out."""
     origin: list[OriginView] | None = None
     """Every value after templates and drop-ins, where that was asked for."""
+    in_force: bool = True
+    """False: it was, or a run had it; `loaded_us` is when, and `view` says nothing of the present."""
+
+
+class ChangeView(Struct, frozen=True, kw_only=True):
+    """A text came into force, or the workflow went."""
+
+    at_us: int
+    what: str
+    """One of `changes.Change`."""
+    file: str
+    digest: str | None = None
+    detail: str = ""
+    """Which template or drop-ins, for people."""
+    in_force: bool = False
+    """Until now."""
+
+
+class ChangePage(Struct, frozen=True, kw_only=True, tag="changes"):
+    workflow: str
+    changes: list[ChangeView]
 
 
 class GraphView(Struct, frozen=True, kw_only=True, tag="graph"):
@@ -597,6 +725,68 @@ class NotificationView(Struct, frozen=True, kw_only=True):
 
 class NotificationPage(Struct, frozen=True, kw_only=True, tag="notifications"):
     notifications: list[NotificationView]
+
+
+class SecretView(Struct, frozen=True, kw_only=True):
+    """A secret that a provider has. No message holds a value but SetSecret."""
+
+    name: str
+    provider: str
+    """For people: `store`, `file FOLDER`, ..."""
+    changed_us: int | None = None
+    changed_by: str = ""
+    """Of the store: who set it."""
+    version: int | None = None
+    """Of the store: how often it was set."""
+    hidden: bool = False
+    """A provider before this one has the name, too: its value is used."""
+    workflows: list[str] = field(default_factory=list)
+    """That use it."""
+
+
+class SecretPage(Struct, frozen=True, kw_only=True, tag="secrets"):
+    secrets: list[SecretView]
+    """In the order in which providers are asked, then by name."""
+    notes: list[str] = field(default_factory=list)
+    """Providers that cannot tell their names, or are at fault."""
+
+
+class SecretAnswer(Struct, frozen=True, kw_only=True, tag="secret_answer"):
+    """What became of a change of the store."""
+
+    action: str
+    """`set`, `removed`, `rekeyed`."""
+    name: str = ""
+    version: int = 0
+    """Of what was set."""
+    count: int = 0
+    """How many were sealed anew."""
+    notes: list[str] = field(default_factory=list)
+
+
+class HolderView(Struct, frozen=True, kw_only=True):
+    """A run that holds a place or waits for it; `task`: an attempt of it does. `units`: what it holds."""
+
+    run: int
+    workflow: str
+    task: str | None = None
+    units: int = 0
+
+
+class PlaceView(Struct, frozen=True, kw_only=True):
+    sort: str
+    """`lock`, `pool`, `group`."""
+    name: str
+    size: int
+    used: int
+    holders: list[HolderView]
+    waiting: list[HolderView]
+    """In the order in which they come, a thousand at most."""
+    waiting_total: int
+
+
+class PlacePage(Struct, frozen=True, kw_only=True, tag="places"):
+    places: list[PlaceView]
 
 
 class HostView(Struct, frozen=True, kw_only=True, tag="host"):
@@ -696,7 +886,10 @@ class Part(Struct, frozen=True, array_like=True, tag="part"):
 
 Reply = (
     RunView | TaskPage | RunPage | WorkflowPage | DefinitionView | GraphView | PlanView | NextPage | SlotPage
-    | EventPage | HostView | HealthView | VersionView | NotificationPage | ApprovalPage | AnswerView | ArtifactPage
+    | EventPage | HostView | HealthView | VersionView | NotificationPage | PlacePage | ApprovalPage
+    | AnswerView | ArtifactPage | SecretPage | SecretAnswer
+    | CachePage | ClearedView
+    | ChangePage
 )  # fmt: skip
 
 
@@ -714,6 +907,14 @@ class Again(Struct, frozen=True, array_like=True, tag="again"):
     """What to ask for, instead of what was asked, if the daemon goes away before Finish: something that waits for a run
     goes on over a restart. Empty: what comes from here on cannot be had a second time."""
 
+    argv: list[str]
+
+
+class Passage(Struct, frozen=True, array_like=True, tag="passage"):
+    """Print and Again in one frame: of a stream that goes on over a restart nothing is shown twice or left out."""
+
+    stream: int
+    text: bytes
     argv: list[str]
 
 

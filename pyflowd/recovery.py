@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pyflowd.keeperlink import Listing
+from pyflowd.live import LiveRun
 from pyflowd.model import AttemptState, End, Lost, LostAttempt, ProcessKind, TaskState
 from pyflowd.outcomes import cancelled_before_start
 from pyflowd.remains import kill_session
-from pyflowd.runs import Launch, LiveRun, Runs, Stop
+from pyflowd.runs import Launch, Runs, Stop
 from pyflowd.state import TaskRun
 
 

@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from pyflowd import render_graph, render_host, render_notify, render_runs, render_tasks
+from pyflowd import (
+    render_cache,
+    render_diff,
+    render_graph,
+    render_host,
+    render_notify,
+    render_places,
+    render_runs,
+    render_secrets,
+    render_tasks,
+)
 from pyflowd.commandline import Invocation
 from pyflowd.errors import PyflowError, Refused
 from pyflowd.layout import Cell, Style, Table, clean, dim, page, zone_text
@@ -17,6 +27,9 @@ from pyflowd.protocol import (
     AnswerView,
     ApprovalPage,
     ArtifactPage,
+    CachePage,
+    ChangePage,
+    ClearedView,
     DefinitionView,
     EventPage,
     Failure,
@@ -25,17 +38,20 @@ from pyflowd.protocol import (
     HostView,
     NextPage,
     NotificationPage,
+    PlacePage,
     PlanView,
     Reply,
     RunPage,
     RunView,
+    SecretAnswer,
+    SecretPage,
     SlotPage,
     TaskPage,
     TaskView,
     VersionView,
     WorkflowPage,
 )
-from pyflowd.render_json_pages import JsonArray, JsonLines, JsonRun, JsonValues
+from pyflowd.render_json_pages import JsonArray, JsonLines, JsonRun, JsonSecrets, JsonValues
 
 __all__ = ["Renderer", "Style", "error_line", "render_all", "renderer"]
 
@@ -57,7 +73,9 @@ def renderer(invocation: Invocation, style: Style) -> Renderer:
     if invocation.command in ("run", "rerun") and not invocation.words.has("dry-run"):
         return JsonValues(style) if as_json else Text(style, recorded=True)
     if as_json:
-        return _json_renderer(invocation.command, style)
+        if invocation.command == "secret" and invocation.words.arguments[0] == "list":
+            return JsonSecrets(style)
+        return _json_renderer(invocation, style)
     if invocation.command in ("pause", "resume"):
         return PausedWorkflow(style)
     if invocation.command == "notify":
@@ -67,16 +85,18 @@ def renderer(invocation: Invocation, style: Style) -> Renderer:
     return StatusRun(style) if invocation.command == "status" and invocation.words.arguments else Text(style)
 
 
-def _json_renderer(command: str, style: Style) -> Renderer:
-    match command:
+def _json_renderer(invocation: Invocation, style: Style) -> Renderer:
+    match invocation.command:
         case "status":
             return JsonRun(style)
-        case "list" | "history" | "next" | "slots" | "reload" | "notifications" | "approvals" | "artifacts":
+        case "list" | "history" | "next" | "slots" | "reload" | "notifications" | "places" | "approvals" | "artifacts":
             return JsonArray(style)
+        case "cache":
+            return JsonValues(style) if invocation.words.argument(0) == "clear" else JsonArray(style)
         case "events":
             return JsonLines(style)
         case _:
-            return JsonValues(style, whole_run=command == "cancel")
+            return JsonValues(style, whole_run=invocation.command == "cancel")
 
 
 def render_all(invocation: Invocation, style: Style, replies: Iterable[Reply]) -> Iterator[bytes]:
@@ -120,7 +140,9 @@ class Text:
             case HostView():
                 return render_host.host(reply, style)
             case RunView():
-                return render_runs.recorded(reply, style) if self._recorded else render_runs.answered(reply, style)
+                if not self._recorded:
+                    return render_runs.answered(reply, style)
+                return [*render_diff.announced(reply, style), *render_runs.recorded(reply, style)]
             case DefinitionView():
                 return render_host.definition(reply, style)
             case GraphView():
@@ -129,8 +151,12 @@ class Text:
                 return render_tasks.plan(reply, style)
             case AnswerView():
                 return render_tasks.answer(reply, style)
+            case ClearedView():
+                return render_cache.cleared(reply, style)
             case NextPage():
                 return render_host.next_slots(reply.slots, style)
+            case SecretAnswer():
+                return render_secrets.answer(reply, style)
             case HealthView():
                 return render_host.health_view(reply, style)
             case VersionView():
@@ -152,8 +178,23 @@ class Text:
             case ArtifactPage():
                 rows = render_tasks.artifact_rows(reply.artifacts)
                 return self._rows(rows, render_tasks.artifact_header(), (3,), "no artifacts", times=False)
+            case CachePage():
+                rows = render_cache.rows(reply.entries, style)
+                return self._rows(rows, render_cache.header(), (4,), "nothing is kept", times=False)
+            case ChangePage():
+                rows = render_diff.change_rows(reply.changes, style)
+                return self._rows(rows, render_diff.change_header(), (3,), "no changes")
             case EventPage():
                 return self._rows(render_host.event_rows(reply.events, style), None, (2,), "no events")
+            case SecretPage():
+                rows = render_secrets.secret_rows(reply.secrets, style)
+                lines = self._rows(rows, render_secrets.secret_header(), (2, 3, 4), "no secrets")
+                return lines + [f"! {clean(note)}" for note in reply.notes]
+            case PlacePage():
+                rows = render_places.place_rows(reply.places)
+                return self._rows(
+                    rows, render_places.place_header(), (), "nothing is shared at the moment", times=False
+                )
             case NotificationPage():
                 rows = render_notify.notification_rows(reply.notifications, style)
                 return self._rows(rows, render_notify.notification_header(), (4, 5), "no messages")
@@ -272,7 +313,8 @@ class WaitedRun:
                 first = self._run is None
                 self._run = reply
                 if first and self._recorded:
-                    yield page(render_runs.recorded(reply, self._style)[:-1])
+                    told = render_runs.recorded(reply, self._style)[:-1]
+                    yield page([*render_diff.announced(reply, self._style), *told])
                 if self._shows_progress:
                     yield render_runs.progress(reply, self._style)
             case TaskPage():

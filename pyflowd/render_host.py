@@ -33,6 +33,7 @@ from pyflowd.protocol import (
     HostView,
     NextView,
     ParamView,
+    RunView,
     SlotView,
     VersionView,
     WorkflowPage,
@@ -53,7 +54,7 @@ def host(view: HostView, style: Style) -> list[str]:
         lines += [f"  {glyph('warning', style)} {clean(text)}" for text in view.warnings]
         lines += [f"  {glyph('warning', style)} {clean(str(problem))}" for problem in view.problems]
     for title, runs in (
-        ("Running", view.running),
+        ("Running", _at_work(view)),
         ("Queued", view.queued),
         ("Failed in the last 24 hours", view.failed),
     ):
@@ -76,8 +77,11 @@ def host(view: HostView, style: Style) -> list[str]:
 def host_sentence(view: HostView, style: Style) -> str:
     """`2 running, 1 failed in the last 24 h; next: nightly-backup in 3 h 12 min`."""
     if not view.workflows and not view.running and not view.queued:
+        if view.problems:
+            return "no workflow is in force: what is wrong with the files stands below"
         return "no workflows yet: put a YAML file into the workflows folder"
-    parts = [f"{len(view.running)} running" if view.running else "nothing is running"]
+    at_work = len(_at_work(view))
+    parts = [f"{at_work} running" if at_work else "nothing is running"]
     if view.queued:
         parts.append(f"{len(view.queued)} queued")
     if view.approvals:
@@ -89,6 +93,16 @@ def host_sentence(view: HostView, style: Style) -> str:
         first = view.next[0]
         sentence += f"; next: {first.workflow} {relative(first.scheduled_us, style)}"
     return sentence
+
+
+def _at_work(view: HostView) -> list[RunView]:
+    """The running ones but those that only wait for an answer: these are told apart."""
+    asking = {(approval.run, approval.task.partition("[")[0]) for approval in view.approvals}
+    return [
+        run
+        for run in view.running
+        if not run.running or any((run.run, name.partition(" ")[0]) not in asking for name in run.running)
+    ]
 
 
 def _next_rows(slots: Sequence[NextView], style: Style) -> list[list[Cell]]:
@@ -163,6 +177,8 @@ def _workflow_state(view: WorkflowView) -> str:
 
 
 def _next_cells(view: WorkflowView, style: Style) -> list[Cell]:
+    if view.state == "broken":
+        return [Cell(""), Cell("")]  # nobody knows what it would be started by
     if view.next_us is None:
         word = "disabled" if view.disabled else "paused" if view.state == "paused" else ""
         return [Cell(word if view.schedules else "by hand"), Cell("")]
@@ -203,14 +219,15 @@ def paused(view: WorkflowView, style: Style) -> list[str]:
 
 def definition(view: DefinitionView, style: Style) -> list[str]:
     """A few facts as YAML comments, then the text as it was loaded: the output is a definition again."""
-    facts = [f"{view.workflow}, in force since {moment(view.loaded_us, style)} ({zone_text(style)})"]
-    facts.append(f"from {clean(view.file)}, SHA-256 {view.digest}")
+    since = "in force since" if view.in_force else "not in force now; the text of"
+    facts = [f"{view.workflow}, {since} {moment(view.loaded_us, style)} ({zone_text(style)})"]
+    facts.append(f"from {clean(view.file) or 'a file that was run'}, SHA-256 {view.digest}")
     facts += [f"schedule: {clean(schedule)}" for schedule in view.view.schedules]
     facts += [f"param {_param(param)}" for param in view.declared]
     if view.outputs:
         facts.append(f"outputs: {', '.join(map(clean, view.outputs))}")
     facts += [f"{section}: {', '.join(names)}" for section, names in view.handlers.items()]
-    if view.view.state != "active":
+    if view.view.state not in ("active", "past"):
         facts.append(f"state: {view.view.state}")
     facts += [f"newer version refused: {clean(str(problem))}" for problem in view.view.problems]
     lines = [dim(f"# {fact}", style) for fact in facts]

@@ -16,15 +16,21 @@ from pyflowd.protocol import (
     AnswerView,
     ApprovalView,
     ArtifactView,
+    CacheView,
+    ClearedView,
     DefinitionView,
     EventView,
     GraphView,
     HealthView,
+    HolderView,
     HostView,
     NextView,
     NotificationView,
+    PlaceView,
     PlanView,
     RunView,
+    SecretAnswer,
+    SecretView,
     SlotView,
     TaskView,
     VersionView,
@@ -54,6 +60,7 @@ def run(view: RunView, style: Style) -> Object:
         "digest": view.digest or None,
         "stopping": view.stopping or None,
         "waits_for": view.waits_for,
+        "why_queued": view.why_queued or None,
         "section": view.section or None,
         "outcome": view.outcome or None,
         "parent": None if view.parent is None else {"run": view.parent, "task": view.parent_task},
@@ -67,7 +74,8 @@ def whole_run(view: RunView, style: Style) -> Object:
 
 def recorded(view: RunView) -> Object:
     """The acknowledgement of a run."""
-    return {"run": view.run, "workflow": view.workflow}
+    told = {"definition_diff": view.definition_diff} if view.definition_diff else {}
+    return {"run": view.run, "workflow": view.workflow, **told}
 
 
 def task(view: TaskView, style: Style) -> Object:
@@ -81,6 +89,7 @@ def task(view: TaskView, style: Style) -> Object:
         "started_at": iso(view.started_us, style),
         "ended_at": iso(view.ended_us, style),
         "retry_at": iso(view.retry_us, style),
+        "why_queued": view.why_queued or None,
         "outputs": view.outputs,
         "cpu_s": view.cpu_s,
         "max_rss_bytes": view.max_rss_bytes,
@@ -89,6 +98,7 @@ def task(view: TaskView, style: Style) -> Object:
         "allowed": view.allowed,
         **_what_it_is(view),
         **({"counts": view.items} if view.fan_out else {}),
+        **({"pass": view.pass_number, "passes_max": view.passes_max} if view.passes_max else {}),
     }
 
 
@@ -109,7 +119,7 @@ def _what_it_is(view: TaskView) -> Object:
 
 def item(view: TaskView, style: Style) -> Object:
     """An item of a fan-out: as a task, with its key first, without what all items have in common."""
-    common = ("needs", "attempts_max", "allowed", "kind", "section", "of", "key")
+    common = ("needs", "attempts_max", "passes_max", "allowed", "kind", "section", "of", "key")
     own = {name: value for name, value in task(view, style).items() if name not in common}
     return {"key": view.item, "task": view.task, **own}
 
@@ -152,6 +162,22 @@ def artifact(view: ArtifactView) -> Object:
         "size_bytes": view.size_bytes,
         "sha256": view.sha256,
     }
+
+
+def cache_entry(view: CacheView, style: Style) -> Object:
+    return {
+        "workflow": view.workflow,
+        "task": view.task,
+        "item": view.item,
+        "key": view.key,
+        "run": view.run,
+        "made_at": iso(view.made_us, style),
+        "expires_at": iso(view.expires_us, style),
+    }
+
+
+def cleared(view: ClearedView) -> Object:
+    return {"workflow": view.workflow, "task": view.task, "cleared": view.entries}
 
 
 def workflow(view: WorkflowView, style: Style) -> Object:
@@ -212,6 +238,7 @@ def definition(view: DefinitionView, style: Style) -> Object:
         "file": view.file,
         "digest": view.digest,
         "loaded_at": iso(view.loaded_us, style),
+        "in_force": view.in_force,
         "text": readable(view.text),
         "parts": [
             {"file": part.label, "role": part.role, "text": part.data.decode("utf-8", "replace")} for part in parts
@@ -274,6 +301,7 @@ def _planned(task: TaskView, view: PlanView) -> Object:
         "if": task.condition or None,
         "fan_out": task.fan_out or None,
         "repeat": task.repeat or None,
+        "cache": task.cache or None,
         **({"section": task.section, "of": task.of or None} if task.section else {}),
     }
 
@@ -321,6 +349,44 @@ def notification(view: NotificationView, style: Style) -> Object:
         "error": view.error or None,
         "workflow": view.workflow or None,
         "run": view.run,
+    }
+
+
+def place(view: PlaceView) -> Object:
+    return {
+        "place": view.sort,
+        "name": view.name,
+        "size": view.size,
+        "used": view.used,
+        "holders": [{**_holder(each), "units": each.units} for each in view.holders],
+        "waiting": [_holder(each) for each in view.waiting],
+        "waiting_total": view.waiting_total,
+    }
+
+
+def _holder(view: HolderView) -> Object:
+    return {"run": view.run, "workflow": view.workflow, "task": view.task}
+
+
+def secret(view: SecretView, style: Style) -> Object:
+    return {
+        "secret": view.name,
+        "provider": view.provider,
+        "changed_at": iso(view.changed_us, style),
+        "changed_by": view.changed_by or None,
+        "version": view.version,
+        "hidden": view.hidden,
+        "workflows": view.workflows,
+    }
+
+
+def secret_answer(reply: SecretAnswer) -> Object:
+    return {
+        "action": reply.action,
+        "secret": reply.name or None,
+        "version": reply.version or None,
+        "count": reply.count if reply.action == "rekeyed" else None,
+        "notes": reply.notes,
     }
 
 

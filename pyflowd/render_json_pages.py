@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pyflowd import render_json
+from pyflowd import render_diff, render_json
 from pyflowd.layout import Style
 from pyflowd.protocol import (
     AnswerView,
     ApprovalPage,
     ArtifactPage,
+    CachePage,
+    ChangePage,
+    ClearedView,
     DefinitionView,
     EventPage,
     GraphView,
@@ -21,10 +24,14 @@ from pyflowd.protocol import (
     HostView,
     NextPage,
     NotificationPage,
+    PlacePage,
     PlanView,
     Reply,
     RunPage,
     RunView,
+    SecretAnswer,
+    SecretPage,
+    SecretView,
     SlotPage,
     TaskPage,
     TaskView,
@@ -60,12 +67,16 @@ class JsonValues:
                 return render_json.plan(reply)
             case AnswerView():
                 return render_json.answer(reply)
+            case ClearedView():
+                return render_json.cleared(reply)
             case HealthView():
                 return render_json.health(reply)
             case VersionView():
                 return render_json.version(reply)
             case WorkflowPage():  # of `pause` and `resume`: the one
                 return render_json.workflow(reply.workflows[0], self._style) if reply.workflows else None
+            case SecretAnswer():
+                return render_json.secret_answer(reply)
             case NotificationPage():  # of `notify`: the one
                 return render_json.notification(reply.notifications[0], self._style) if reply.notifications else None
             case _:
@@ -80,6 +91,8 @@ def _items(reply: Reply, style: Style) -> Iterator[bytes]:
             return (encoded(render_json.workflow(view, style)) for view in reply.workflows)
         case RunPage():
             return (encoded(render_json.run(view, style)) for view in reply.runs)
+        case ChangePage():
+            return (encoded(render_diff.change(view, style)) for view in reply.changes)
         case NextPage():
             return (encoded(render_json.next_slot(view, style)) for view in reply.slots)
         case SlotPage():
@@ -88,8 +101,12 @@ def _items(reply: Reply, style: Style) -> Iterator[bytes]:
             return (encoded(render_json.approval(view, style)) for view in reply.approvals)
         case ArtifactPage():
             return (encoded(render_json.artifact(view)) for view in reply.artifacts)
+        case CachePage():
+            return (encoded(render_json.cache_entry(view, style)) for view in reply.entries)
         case EventPage():
             return (encoded(render_json.event(view, style)) for view in reply.events)
+        case PlacePage():
+            return (encoded(render_json.place(view)) for view in reply.places)
         case NotificationPage():
             return (encoded(render_json.notification(view, style)) for view in reply.notifications)
         case _:
@@ -110,6 +127,25 @@ class JsonArray:
 
     def end(self) -> Iterator[bytes]:
         yield b"]\n" if self._begun else b"[]\n"
+
+
+class JsonSecrets:
+    """One object with all names, and what is to be said of providers."""
+
+    def __init__(self, style: Style) -> None:
+        self._style = style
+        self._views: list[SecretView] = []
+        self._notes: list[str] = []
+
+    def feed(self, reply: Reply) -> Iterator[bytes]:
+        if isinstance(reply, SecretPage):
+            self._views += reply.secrets
+            self._notes += reply.notes
+        return iter(())
+
+    def end(self) -> Iterator[bytes]:
+        shown = [render_json.secret(view, self._style) for view in self._views]
+        yield render_json.encode({"secrets": shown, "notes": self._notes}) + b"\n"
 
 
 class JsonLines:

@@ -36,6 +36,8 @@ REASONS = {
     "task_failed": "a task failed",
     "kept": "kept from the run before",
     "replaced": "a newer run replaced it",
+    "gate_closed": "a gate was closed",
+    "deadlock": "it waited for itself",
     "overlap": "a run was live",
     "queue_full": "the queue was full",
     "down": "pyflowd was not running",
@@ -75,6 +77,8 @@ def run_phrase(view: RunView) -> str:
     """The state of a run with its reason: `failed: ship: exit code 7`."""
     if view.state == "queued" and view.waits_for is not None:
         return f"queued: waits for run {view.waits_for}"
+    if view.state == "queued" and view.why_queued:
+        return f"queued: waits for {clean(view.why_queued)}"
     if view.state == "running" and view.stopping:
         return "running: is being cancelled" if view.stopping == "cancel" else "running: its time ran out"
     if view.state == "running" and view.section:
@@ -95,8 +99,8 @@ def head(view: RunView, style: Style, after: str = "") -> str:
     took_text = f" after {after}" if after else ""
     match view.state:
         case "queued":
-            behind = f": it waits for run {view.waits_for}" if view.waits_for is not None else ""
-            said = f"{subject} is queued{behind}"
+            what = f"run {view.waits_for}" if view.waits_for is not None else clean(view.why_queued)
+            said = f"{subject} is queued" + (f": it waits for {what}" if what else "")
         case "running" if view.stopping:
             said = f"{subject} {_being_stopped(view)}"
         case "running" if view.section:

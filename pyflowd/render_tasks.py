@@ -17,6 +17,7 @@ from pyflowd.layout import (
     glyph,
     moment,
     relative,
+    span,
     text_width,
     took,
     values_text,
@@ -39,7 +40,7 @@ from pyflowd.units import size_text
 _BAD = ("failed", "upstream_failed", "cancelled")
 _ITEMS_TOLD = ("running", "retrying", "skipped", "upstream_failed", "cancelled", "failed")
 """States whose number is said of a fan-out; what went wrong last, where the eye ends."""
-_ITEMS_SHOWN = ("running", "retrying", "failed")
+_ITEMS_SHOWN = ("running", "retrying", "cancelled", "failed")
 """States of items that have lines of their own."""
 _APPROVALS_SHOWN = 5
 _PLAN_NAME_MAX = 40
@@ -60,9 +61,11 @@ def task_phrase(view: TaskView, style: Style) -> str:
     why = _task_reason(view)
     if view.state == "retrying":
         due = relative(view.retry_us, style)
+        if view.pass_number and not view.reason:
+            return f"next pass {due}".rstrip() + _tries(view)
         return f"retrying {due}".rstrip() + (f": {why}" if why else "") + _tries(view)
     if view.state in ("waiting", "queued", "running"):
-        why = ""
+        why = f"waits for {clean(view.why_queued)}" if view.why_queued else ""
     if not why and view.called_runs:
         why = f"run {view.called_runs[-1]}"
     elif not why and view.kind == "approval":
@@ -89,9 +92,20 @@ def _was_allowed(view: TaskView) -> bool:
 
 def _tries(view: TaskView) -> str:
     """How many tries it took, where more than one was or is possible; lost attempts do not count (rule R6)."""
+    if view.passes_max:
+        return _passes(view)
     if view.attempts <= 1 and (view.attempts_max <= 1 or view.state == "succeeded" or not view.attempts):
         return ""
     return f" (attempt {view.attempts} of {max(view.attempts, view.attempts_max)})"
+
+
+def _passes(view: TaskView) -> str:
+    """Which pass of a `repeat` it is at, and the attempt where that is another number."""
+    if not view.pass_number or view.reason == "repeat_exhausted":
+        return ""  # its reason counts them
+    most = "" if view.state == "succeeded" else f" of at most {view.passes_max}"
+    attempt = f", attempt {view.attempts}" if view.attempts != view.pass_number else ""
+    return f" (pass {view.pass_number}{most}{attempt})"
 
 
 def _task_reason(view: TaskView) -> str:
@@ -103,9 +117,19 @@ def _task_reason(view: TaskView) -> str:
         return text if not said or said == f"exit code {view.exit_code}" else f"{said} ({text})"
     if view.reason == "lost" and view.error:
         return f"its end is unknown ({clean(view.error)})"
+    if view.reason == "cached":
+        return _cached(view)
     if view.reason == "condition_false" and view.values:
         return values_text(view.values)
     return clean(view.error) or reason_text(view.reason)
+
+
+def _cached(view: TaskView) -> str:
+    """`cached from run 41, 3 h old`: of the moment when it was used again."""
+    found = view.values.get("cache")
+    if not isinstance(found, dict):
+        return reason_text(view.reason)
+    return f"cached from run {found.get('run')}, {span(float(found.get('age_s', 0)))} old"
 
 
 def signal_name(number: int) -> str:
@@ -132,7 +156,7 @@ def task_rows(tasks: Iterable[TaskView], style: Style) -> list[list[Cell]]:
         [
             Cell(glyph_text(task.state), _look(task)),
             Cell(("  " if _is_item(task) else "") + clean(task.task)),
-            Cell(task_phrase(task, style), _look(task)),
+            Cell(task_phrase(task, style), _look(task), wraps=True),
             Cell(moment(task.started_us, style)),
             Cell(took(task.started_us, task.ended_us, style), right=True),
             Cell(f"cpu {task.cpu_s:.1f}s" if task.cpu_s is not None else "", right=True),
@@ -215,7 +239,8 @@ def approve_command(run: int, task: str, choices: Sequence[str]) -> str:
 def approval_lines(approvals: Sequence[ApprovalView], style: Style) -> list[str]:
     """Of the host: `waiting for an answer: deploy run 42 (approve)`, a few of them."""
     lines = [
-        f"  {glyph('waiting', style)} waiting for an answer: {view.workflow} run {view.run} ({clean(view.task)})"
+        f"  {glyph('waiting', style)} waiting for an answer: {view.workflow} run {view.run} ({clean(view.task)}), "
+        f"asked {relative(view.since_us, style)}"
         for view in approvals[:_APPROVALS_SHOWN]
     ]
     if len(approvals) > _APPROVALS_SHOWN:
@@ -237,7 +262,7 @@ def approval_rows(approvals: Iterable[ApprovalView], style: Style) -> list[list[
             Cell(str(view.run), right=True),
             Cell(view.workflow),
             Cell(clean(view.task)),
-            Cell(clean(view.message)),
+            Cell(clean(view.message), wraps=True),
             Cell(relative(view.since_us, style)),
             Cell("" if view.due_us is None else f"{relative(view.due_us, style)}: {view.on_timeout}"),
             Cell(_who(view)),
@@ -360,6 +385,7 @@ def _planned(task: TaskView, view: PlanView, widest: int, style: Style) -> list[
         f"if: {clean(task.condition)}" if task.condition else "",
         clean(task.fan_out),
         f"repeat: {clean(task.repeat)}" if task.repeat else "",
+        f"cache: {clean(task.cache)}" if task.cache else "",
     ]
     first, *others = view.commands.get(task.task, "").splitlines() or [""]
     command = [clean(line) for line in (f"{task.kind}: {first}" if task.kind not in ("", "run") else first, *others)]

@@ -54,13 +54,17 @@ class Retirement:
             self._later()
             return
         self._batch = None
+        self.runs.recall.leaving = frozenset()
         for run in self._removed:
             self.janitor.remove(run)
         self._removed = []
         if not self._todo:
-            self.runs.batch.add("prune_definitions")
             if self.default.age_s is not None:
-                self.runs.batch.add("prune_host_events", self.runs.clock.wall_us() - round(self.default.age_s * US))
+                before_us = self.runs.clock.wall_us() - round(self.default.age_s * US)
+                self.runs.batch.add("prune_host_events", before_us)
+                self.runs.batch.add("prune_changes", before_us)
+            self.runs.batch.add("prune_definitions")
+            self.runs.batch.add("prune_cache_expired", self.runs.clock.wall_us())
             return
         name, policy = self._todo.popleft()
         gone = expired(self.runs, self.logs, name, policy)
@@ -70,6 +74,7 @@ class Retirement:
         if piece:
             _remove(self.runs, name, piece)
             self._removed, self._batch = piece, self.runs.batch
+            self.runs.recall.leaving = frozenset(piece)
         if policy.age_s is not None:
             before_us = self.runs.clock.wall_us() - round(policy.age_s * US)
             self.runs.batch.add("prune_slots", name, before_us)
@@ -77,7 +82,10 @@ class Retirement:
 
 
 def expired(runs: Runs, logs: TaskLogs, workflow: str, policy: Retention) -> list[int]:
-    """Ended runs of a workflow that its policy no longer keeps, the oldest first; never the newest ended one."""
+    """Ended runs of a workflow that its policy no longer keeps, the oldest first; never the newest ended one.
+
+    Nor one whose files a live run has taken over: it may be about to read them.
+    """
     ended = [row[0] for row in runs.store.rows("ended_runs", workflow)]
     gone: set[int] = set()
     if policy.runs is not None:
@@ -92,7 +100,17 @@ def expired(runs: Runs, logs: TaskLogs, workflow: str, policy: Retention) -> lis
                 total += logs.run_bytes(run)
                 if total > policy.log_bytes:
                     gone.add(run)
-    return sorted(gone.difference(ended[:1]))
+    gone.difference_update(ended[:1])
+    return sorted(gone - _in_use(runs)) if gone else []
+
+
+def _in_use(runs: Runs) -> set[int]:
+    """The runs in whose folders live ones have files."""
+    found: set[int] = set()
+    for live in runs.live.values():
+        taken = (*live.run.kept.artifacts.values(), *(node.artifacts for node in live.by_index))
+        found.update(file.run for files in taken for file in files.values())
+    return found
 
 
 def _remove(runs: Runs, workflow: str, some: list[int]) -> None:
@@ -103,6 +121,7 @@ def _remove(runs: Runs, workflow: str, some: list[int]) -> None:
             "prune_artifacts",
             "prune_attempts",
             "prune_tasks",
+            "prune_cache",
             "prune_events",
             "prune_run",
         ):

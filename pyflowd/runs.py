@@ -6,6 +6,7 @@ same code serves a run that has just been made and one that was rebuilt from its
 
 from __future__ import annotations
 
+import heapq
 import random
 from collections import deque
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from pyflowd import context, decisions, engine, launch, zones
+from pyflowd import decisions, engine
+from pyflowd.cache import Recall
 from pyflowd.clock import US, Clock
 from pyflowd.events import (
     AttemptEnded,
@@ -24,11 +26,14 @@ from pyflowd.events import (
     HandlersTimedOut,
     RetryDue,
     RunCreated,
+    RunRefused,
     RunStarted,
     RunTimedOut,
     StoredEvent,
     TaskCancelRequested,
+    TaskRefused,
 )
+from pyflowd.live import LiveRun
 from pyflowd.model import (
     RUN_TERMINAL,
     AttemptState,
@@ -42,11 +47,16 @@ from pyflowd.model import (
     Workflow,
 )
 from pyflowd.overlap import RunRef
+from pyflowd.places import RUN, Who
+from pyflowd.sharing import PRIORITY_US, Sharing
 from pyflowd.state import Decide, Effect, Run, StopAttempt, TaskRun, WakeTask, WatchHandlers
 from pyflowd.store.batch import Batch, RunMeta
 from pyflowd.store.store import Store
 from pyflowd.timers import Timer, Timers
 from pyflowd.zones import Zone
+
+STUCK_LOOK_US = US
+"""How long those who hold something may wait before we look whether they wait for themselves."""
 
 _event = msgspec.msgpack.Decoder(StoredEvent)
 _params = msgspec.msgpack.Decoder(dict[str, object])
@@ -81,35 +91,6 @@ class Inside(NamedTuple):
     grace_s: float | None = None
 
 
-class LiveRun:
-    """A run that has not ended, with what its launches have in common."""
-
-    __slots__ = (
-        "common_env", "facts", "handlers_timer", "log_bytes", "meta", "offered", "run", "timer", "users", "workflow",
-    )  # fmt: skip
-
-    def __init__(self, meta: RunMeta, run: Run, zone: Zone) -> None:
-        self.meta = meta
-        self.run = run
-        self.workflow: Workflow = run.workflow
-        self.facts = context.Facts(meta, run, context.zone_of(run.workflow, meta.trigger, zone.info, zones.zone))
-        self.common_env = launch.run_environment(
-            run.workflow,
-            launch.Binding(run=meta.run, workflow=meta.workflow, values=meta.params, scheduled_us=meta.scheduled_us),
-        )
-        self.users = frozenset(task.user or run.workflow.user or "" for task in run.workflow.tasks)
-        """Of its tasks; empty text: the daemon's own."""
-        self.log_bytes = 0
-        self.offered = False
-        """Whether it stands in the queue for places."""
-        self.timer: Timer | None = None
-        self.handlers_timer: Timer | None = None
-
-    @property
-    def by_index(self) -> list[TaskRun]:
-        return self.run.by_index
-
-
 class Runs:
     """All live runs of the host. One thread; every method is one part of a turn."""
 
@@ -137,7 +118,16 @@ class Runs:
         """(run, folder, name) to the path of a kept file, for expressions; None: they see none."""
         self.scratch_path: Callable[[int], str] | None = None
         """Run to its scratch folder, for expressions."""
-        self._places: deque[LiveRun] = deque()
+        self.recall = Recall(store)
+        """Earlier successes that are used again."""
+        self.sharing = Sharing(self.live, clock)
+        self.places = self.sharing.places
+        self.let_in: Callable[[LiveRun], None] = self.start
+        """Called when a run has got the places that it holds from its start on."""
+        self._stuck_timer: Timer | None = None
+        self._offers: list[tuple[float, int, LiveRun]] = []
+        """Heap of runs with something to start; served runs go to the back."""
+        self._offered = 0
         self.active = 0
         """Attempts that hold a place of the host."""
         self._random: Callable[[], float] = random.random
@@ -175,8 +165,15 @@ class Runs:
 
     def start(self, live: LiveRun) -> None:
         """Let a queued run go."""
+        live.admitted = True
         self.feed(live, RunStarted(self.clock.wall_us(), self.clock.mono_us()))
         self._watch_time(live)
+
+    def refuse(self, live: LiveRun, reason: Reason, error: str) -> None:
+        """None of a queued run's tasks may begin; its handlers do, without the places that it wanted."""
+        live.admitted = True
+        self.sharing.leave(live)
+        self.feed(live, RunRefused(self.clock.wall_us(), self.clock.mono_us(), reason, error))
 
     def rebuild(self, workflow_of: Callable[[str], Workflow]) -> None:
         """Fold the stored events of every run that had not ended when the daemon last was there."""
@@ -189,6 +186,8 @@ class Runs:
             )  # fmt: skip
             live = LiveRun(meta, fold(run_id, workflow_of(digest), self.stored_events(run_id)), self.zone)
             self._enlist(live)
+            self._find_caller(live)
+            self.sharing.take_up(live)
             self.active += live.run.held
             self._watch_time(live)
             self._watch_handlers(live)
@@ -200,6 +199,15 @@ class Runs:
                     self._wake_later(live, task, min(left_us, round(longest_s * US)))
             self._offer(live)
 
+    def _find_caller(self, live: LiveRun) -> None:
+        """The task that waits for a run, if one does; callers have lower numbers, so they are there already."""
+        parent = self.live.get(live.meta.parent or 0)
+        if parent is None:
+            return
+        for task in parent.by_index:
+            if task.attempt and task.attempt.called == live.meta.run and task.state is TaskState.RUNNING:
+                live.caller = parent, task
+
     def stored_events(self, run_id: int) -> list[StoredEvent]:
         return [_event.decode(row[0]) for row in self.store.rows("events_of_run", run_id)]
 
@@ -207,6 +215,7 @@ class Runs:
         self.live[live.meta.run] = live
         self.of_workflow.setdefault(live.meta.workflow, []).append(live)
         live.facts.artifact_path, live.facts.scratch_path = self.artifact_path, self.scratch_path
+        live.admitted = live.run.state is RunState.RUNNING
         self.changed.add(live.meta.run)
 
     def references(self, workflow: str) -> list[RunRef]:
@@ -226,11 +235,16 @@ class Runs:
         """One event, and those that answer what the engine asks about it: all of them are of one transaction."""
         run = live.run
         held_before = run.held
-        todo: deque[Event] = deque((event,))
+        todo: deque[Event | Decide] = deque((event,))
         while todo:
-            for effect in self._step(live, todo.popleft()):
+            due = todo.popleft()
+            if isinstance(due, Decide):
+                if not engine.is_asked(run, due):
+                    continue
+                due = decisions.decide(live.facts, due, _at_us(event), self.recall)
+            for effect in self._step(live, due):
                 if isinstance(effect, Decide):
-                    todo.append(decisions.decide(live.facts, effect, _at_us(event)))
+                    todo.append(effect)
                 else:
                     self._follow(live, effect)
         self.active += run.held - held_before
@@ -247,6 +261,8 @@ class Runs:
         batch.event(run.run_id, event)
         for task in result.changed:
             batch.task_changed(run, task, _at_us(event))
+            if task.shared:
+                self.sharing.changed(live, task)
         if result.run_changed:
             batch.run_state(run)
         return result.effects
@@ -304,30 +320,103 @@ class Runs:
     def cancel_task(self, live: LiveRun, task: str, by: str) -> None:
         self.feed(live, TaskCancelRequested(task, self.clock.wall_us(), by))
 
-    # ---- Places
+    # ---- Places of the host: `max_tasks`
 
     def _offer(self, live: LiveRun) -> None:
         if not live.offered and (live.run.ready or live.run.free):
             live.offered = True
-            self._places.append(live)
+            self._offers_push(live)
+
+    def _offers_push(self, live: LiveRun) -> None:
+        """The highest priority first, and of the same those who have waited longest."""
+        priority = -live.run.ready[0][0] if live.run.ready else live.workflow.priority
+        self._offered += 1
+        heapq.heappush(self._offers, (self.clock.mono_us() - priority * PRIORITY_US, self._offered, live))
 
     def fill(self, epoch: str) -> None:
-        """Start queued tasks while the host has places free, runs taking turns."""
-        passed_over = 0
-        while passed_over < len(self._places):
-            live = self._places[0]
-            has_place = self.active < self.max_tasks
-            task = live.run.next_ready(host_has_place=has_place)
+        """Start what is queued while there are places free, runs taking turns."""
+        self._grant(epoch)
+        while self._offers and self.active < self.max_tasks:
+            live = heapq.heappop(self._offers)[2]
+            task = live.run.next_ready(host_has_place=True)
             if task is not None:
                 self._begin_attempt(live, task, epoch)
-                self._places.rotate(-1)
-                passed_over = 0
-            elif has_place or not live.run.ready:
-                self._places.popleft()
-                live.offered = False
+                self._offers_push(live)
             else:
-                self._places.rotate(-1)
-                passed_over += 1
+                live.offered = False
+        for _, _, live in [offer for offer in self._offers if offer[2].needs_no_host]:
+            while (task := live.run.next_ready(host_has_place=False)) is not None:
+                self._begin_attempt(live, task, epoch)
+
+    # ---- Places that runs share
+
+    def _grant(self, epoch: str) -> None:
+        """Let those begin who have got their places; again as long as that changes who may."""
+        again = True
+        while again:
+            again = False
+            for who in self.places.grant(self._can_begin):
+                live = self.live[who.run]
+                again = True
+                if who.node == RUN:
+                    self.let_in(live)
+                else:
+                    self._begin_attempt(live, live.by_index[who.node], epoch)
+        if self._stuck_timer is None and self.places.may_be_stuck:
+            self._stuck_timer = self.timers.at(self.clock.mono_us() + STUCK_LOOK_US, self._look_for_circles)
+
+    def why_queued(self, live: LiveRun) -> str:
+        """What a run waits for that its own workflow does not hold back; empty where it is about to start."""
+        return self.sharing.waits_for(live.meta.run) or (f"its gate: {live.run.gate}" if live.run.gate else "")
+
+    def waits_of(self, run: int) -> Callable[[int], str]:
+        """A function from the number of a queued node to what it waits for; one answer serves all items."""
+        live = self.live.get(run)
+        known: dict[str, str] = {}
+
+        def why(node: int) -> str:
+            if live is None or node >= len(live.by_index) or live.by_index[node].state is not TaskState.QUEUED:
+                return ""
+            task = live.by_index[node]
+            name = task.definition.name
+            if name not in known:
+                known[name] = self._why_task_queued(live, task)
+            return known[name]
+
+        return why
+
+    def _why_task_queued(self, live: LiveRun, task: TaskRun) -> str:
+        for_places = self.sharing.waits_for(live.meta.run, task.index)
+        if for_places:
+            return for_places
+        if task.holds_run and live.run.active >= live.workflow.max_parallel:
+            return f"another task of the run to end: max_parallel is {live.workflow.max_parallel}"
+        if task.holds_host and self.active >= self.max_tasks:
+            return f"another task of the host to end: max_tasks is {self.max_tasks}"
+        return ""
+
+    def _can_begin(self, who: Who) -> bool:
+        """Whether the run and the host have a place for it, too."""
+        if who.node == RUN:
+            return True
+        live = self.live[who.run]
+        task = live.by_index[who.node]
+        has_place = not task.holds_host or self.active < self.max_tasks
+        return has_place and live.run.active < live.workflow.max_parallel
+
+    def _look_for_circles(self) -> None:
+        """Called runs that wait for each other's places would do so for ever: the last that came is refused."""
+        self._stuck_timer = None
+        who = self.places.stuck()
+        if who is not None:
+            live = self.live[who.run]
+            now_us, error = self.clock.wall_us(), f"it waits for itself: {self.sharing.why(who)}"
+            if who.node == RUN:
+                self.refuse(live, Reason.DEADLOCK, error)
+            else:
+                self.feed(live, TaskRefused(live.by_index[who.node].name, now_us, Reason.DEADLOCK, error))
+        if self.places.may_be_stuck:
+            self._stuck_timer = self.timers.at(self.clock.mono_us() + STUCK_LOOK_US, self._look_for_circles)
 
     def _begin_attempt(self, live: LiveRun, task: TaskRun, epoch: str) -> None:
         now_us = self.clock.wall_us()
@@ -391,6 +480,7 @@ class Runs:
         for timer in (live.timer, live.handlers_timer):
             if timer:
                 timer.cancel()
+        self.sharing.leave(live)
         self.ended.append(live)
 
     # ---- Names of attempts

@@ -11,8 +11,9 @@ import os
 import psutil
 
 from pyflowd.clock import US
+from pyflowd.live import LiveRun
 from pyflowd.model import TaskState
-from pyflowd.runs import LiveRun, Runs
+from pyflowd.runs import Runs
 from pyflowd.state import TaskRun
 
 SPARSER = 20

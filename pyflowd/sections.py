@@ -167,6 +167,8 @@ def _outcome(run: Run) -> tuple[RunState, Reason | None, str]:
     """State, reason and facts of a run whose tasks are all terminal (rule S7)."""
     if run.cancelled:
         return RunState.CANCELLED, run.cancel_reason, ""
+    if run.refused is not None:
+        return RunState.FAILED, *run.refused
     if run.timed_out:
         return RunState.FAILED, Reason.TIMEOUT, "the time of the run ran out"
     if run.first_bad is not None:

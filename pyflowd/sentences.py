@@ -10,6 +10,8 @@ from pyflowd.events import (
     AttemptEnded,
     AttemptRunning,
     AttemptStarting,
+    CacheCleared,
+    CacheDecided,
     CancelRequested,
     ConditionDecided,
     DaemonStarted,
@@ -18,6 +20,7 @@ from pyflowd.events import (
     DefinitionRefused,
     DefinitionRemoved,
     Expanded,
+    GateClosed,
     HandlersTimedOut,
     HistoryRemoved,
     MessageLost,
@@ -26,15 +29,20 @@ from pyflowd.events import (
     RetryDue,
     RunCreated,
     RunEnded,
+    RunRefused,
     RunStarted,
     RunTimedOut,
+    SecretChanged,
+    SecretRemoved,
+    SecretsRekeyed,
     StoredEvent,
     TaskCancelRequested,
+    TaskRefused,
     TaskSettled,
     WorkflowPaused,
     WorkflowResumed,
 )
-from pyflowd.layout import plural, values_text
+from pyflowd.layout import clean, plural, span, spoken, values_text
 from pyflowd.model import (
     RUN_TERMINAL,
     Answer,
@@ -99,8 +107,16 @@ def sentence(event: StoredEvent, run: int | None) -> str:
             return f"run {run}: its time ran out"
         case HandlersTimedOut():
             return f"run {run}: the time of its handlers ran out"
+        case GateClosed():
+            return f"run {run} waits for its gate: {event.why}"
+        case RunRefused():
+            return f"run {run}: none of its tasks may begin: {event.error}"
+        case TaskRefused():
+            return f"{event.task}: it may not begin: {event.error}"
         case RunEnded():
             return f"run {run} {event.state}" + (f": {event.error}" if event.error else "")
+        case CacheDecided():
+            return _recalled(event)
         case ConditionDecided() | Expanded() | RepeatDecided() | OutputsDecided():
             return _decided(event, run)
         case _:
@@ -141,6 +157,17 @@ def _decided(event: ConditionDecided | Expanded | RepeatDecided | OutputsDecided
     return f"{what} {said}: {used}" if used else f"{what} {said}"
 
 
+def _recalled(event: CacheDecided) -> str:
+    """Whether an earlier success is used again, and if not, why."""
+    if event.error:
+        return f"{event.task}: what it may use again cannot be told: {event.error}"
+    key = f"key {clean(event.key)}"
+    if not event.run:
+        return f"{event.task}: no earlier success is used, {event.why} ({key})"
+    age = span((event.at_us - event.made_us) / 1_000_000)
+    return f"{event.task}: what run {event.run} gave {age} ago is used again ({key})"
+
+
 def _host_sentence(event: StoredEvent) -> str:
     match event:
         case DaemonStarted():
@@ -148,7 +175,8 @@ def _host_sentence(event: StoredEvent) -> str:
         case DaemonStopped():
             return "pyflowd stopped"
         case DefinitionLoaded():
-            return f"{event.workflow}: definition {event.digest[:12]} in force, from {event.file}"
+            how = f" ({spoken(event.change)})" if event.change else ""
+            return f"{event.workflow}: definition {event.digest[:12]} in force, from {event.file}{how}"
         case DefinitionRefused():
             return f"{event.workflow}: refused: {event.message}"
         case DefinitionRemoved():
@@ -159,6 +187,15 @@ def _host_sentence(event: StoredEvent) -> str:
             return f"{event.workflow}: resumed by {event.by}"
         case HistoryRemoved():
             return f"{event.workflow}: {event.runs} old runs removed, up to run {event.newest}"
+        case SecretChanged():
+            return f"secret {event.secret}: set by {event.by}, version {event.version}"
+        case SecretRemoved():
+            return f"secret {event.secret}: removed by {event.by}"
+        case SecretsRekeyed():
+            return f"{plural(event.secrets, 'secret')} sealed under another key, asked for by {event.by}"
+        case CacheCleared():
+            of = f"{event.workflow}, task {event.task}" if event.task else event.workflow
+            return f"{of}: its cache was cleared by {event.by} ({event.entries} kept)"
         case MessageLost():
             return f"message {event.message} to {event.channel} was lost: {event.error}"
         case _:

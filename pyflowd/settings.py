@@ -8,6 +8,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from pyflowd import fields
+from pyflowd.definition_places import read_pools
 from pyflowd.document import DocumentError
 from pyflowd.document_yaml import parse_yaml
 from pyflowd.errors import Refused
@@ -15,6 +16,8 @@ from pyflowd.fields import Enough, Report, Table, read
 from pyflowd.model import Problem, Retention, Severity
 from pyflowd.notify import HostRule
 from pyflowd.notify_channels import Channel, judge_rules, read_channels, read_host_rules
+from pyflowd.secrets_model import Provider
+from pyflowd.secrets_settings import read_key_file, read_providers
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -35,13 +38,19 @@ class Settings(Struct, frozen=True, kw_only=True):
     sample_interval_s: float = 5.0
     group_read: str = "pyflow"
     group_operate: str = "pyflow-op"
+    pools: dict[str, int] = {}
+    """Slots of the pools that tasks share; in place of what definitions declare."""
     channels: dict[str, Channel] = {}
     """Where messages may go, by name."""
     notify: tuple[HostRule, ...] = ()
     """Who is told of runs, whatever their workflows say (rule H4)."""
+    secrets: tuple[Provider, ...] | None = None
+    """Where secrets are looked for, in this order; None: where they usually are."""
+    secrets_key: str = ""
+    """The file with the key of the encrypted store; empty: `secrets.key` beside the settings."""
 
 
-_RETENTION = Table(
+RETENTION = Table(
     "retention",
     {
         "runs": ("runs", fields.integer_from(1, 10**9)),
@@ -52,7 +61,7 @@ _RETENTION = Table(
 
 
 def _read_retention(value: object, report: Report) -> Retention:
-    return Retention(**read(_RETENTION, fields.mapping(value, report), report))
+    return Retention(**read(RETENTION, fields.mapping(value, report), report))
 
 
 SETTINGS = Table(
@@ -67,8 +76,11 @@ SETTINGS = Table(
         "sample_interval": ("sample_interval_s", fields.positive_duration_s),
         "group_read": ("group_read", fields.user),
         "group_operate": ("group_operate", fields.user),
+        "pools": ("pools", read_pools),
         "channels": ("channels", read_channels),
         "notify": ("notify", read_host_rules),
+        "secrets": ("secrets", read_providers),
+        "secrets_key": ("secrets_key", read_key_file),
     },
 )
 

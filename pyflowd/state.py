@@ -16,6 +16,7 @@ A task moves by named moves only, and the table below has all of them:
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Iterator
 from enum import StrEnum
@@ -47,7 +48,7 @@ MOVES: dict[str, dict[TaskState, TaskState]] = {
     "start": {S.QUEUED: S.RUNNING},
     "expand": {S.WAITING: S.RUNNING},
     "succeed": {S.RUNNING: S.SUCCEEDED, S.WAITING: S.SUCCEEDED},
-    "fail": {S.RUNNING: S.FAILED, S.WAITING: S.FAILED},
+    "fail": {S.RUNNING: S.FAILED, S.WAITING: S.FAILED, S.QUEUED: S.FAILED},
     "retry": {S.RUNNING: S.RETRYING},
     "again": {S.RUNNING: S.QUEUED},
     "skip": {S.WAITING: S.SKIPPED, S.RUNNING: S.SKIPPED},
@@ -89,6 +90,7 @@ class Question(StrEnum):
     CONDITION = "condition"
     ITEMS = "items"
     REPEAT = "repeat"
+    CACHE = "cache"
     OUTPUTS = "outputs"
 
 
@@ -126,6 +128,14 @@ class Attempt:
         self.outcome: Outcome | None = None
 
 
+class Keep(NamedTuple):
+    """What a success is kept under, beside the names of workflow, task and item."""
+
+    key: str
+    recipe: str
+    """Hash of what the task runs."""
+
+
 class Item(NamedTuple):
     """What makes a node an item of a fan-out."""
 
@@ -156,9 +166,9 @@ class TaskRun:
 
     __slots__ = (
         "artifacts", "attempt", "attempts", "bad", "children", "deciding", "definition", "error", "error_open", "facts",
-        "fan", "first_mono_us", "holds_host", "holds_run", "index", "item", "name", "ok", "open_parents", "outputs",
-        "owner", "passes", "reason", "released", "retry_us", "section", "settled", "skipped", "state", "stop_reason",
-        "stopping", "tried",
+        "fan", "first_mono_us", "holds_host", "holds_run", "index", "item", "keep", "name", "ok", "open_parents",
+        "outputs", "owner", "passes", "reason", "released", "retry_us", "section", "settled", "shared", "skipped",
+        "state", "stop_reason", "stopping", "tried",
     )  # fmt: skip
 
     def __init__(self, index: int, definition: Task, section: Section) -> None:
@@ -170,7 +180,7 @@ class TaskRun:
         self.reason: Reason | None = None
         self.error = ""
         self.facts: dict[str, Any] | None = None
-        """The values that its `if` used (rule J4)."""
+        """The values that its `if` used (rule J4); what else is to be said of it."""
         self.children: list[TaskRun] = []
         self.open_parents = len(definition.needs)
         self.ok = 0
@@ -187,6 +197,8 @@ class TaskRun:
         self.outputs: dict[str, Any] | None = None
         """None: absent (rule J6)."""
         self.artifacts: dict[str, KeptFile] = {}
+        self.keep: Keep | None = None
+        """Set where its success may be used again by a later run."""
         self.fan: Fan | None = None
         self.item: Item | None = None
         self.owner: TaskRun | None = None
@@ -206,6 +218,8 @@ class TaskRun:
         """Whether an attempt takes one of the run's `max_parallel` places (rule R7)."""
         self.holds_host = self.holds_run and not isinstance(kind, Call)
         """Whether an attempt takes one of the host's `max_tasks` places."""
+        self.shared = bool(definition.locks or definition.pools)
+        """Whether an attempt takes places that runs share: who is next among all of them is decided elsewhere."""
 
     @property
     def home(self) -> Section:
@@ -223,8 +237,9 @@ class Run:
 
     __slots__ = (
         "active", "by_index", "cancel_reason", "cancelled", "cancels", "created_us", "ended_us", "error", "first_bad",
-        "free", "handler_bad", "held", "kept", "open", "outcome", "outputs", "ready", "reason", "run_id", "section",
-        "section_us", "settled", "started_mono_us", "started_us", "state", "stopping", "tasks", "timed_out", "workflow",
+        "free", "gate", "gate_us", "handler_bad", "held", "kept", "open", "outcome", "outputs", "queued", "ready",
+        "reason", "refused", "run_id", "section", "section_us", "settled", "started_mono_us", "started_us", "state",
+        "stopping", "tasks", "timed_out", "workflow",
     )  # fmt: skip
 
     def __init__(self, run_id: int, workflow: Workflow, created: RunCreated) -> None:
@@ -255,8 +270,17 @@ class Run:
         self.cancel_reason = Reason.CANCELLED
         self.by_index: list[TaskRun] = []
         self.tasks: dict[str, TaskRun] = {}
-        self.ready: deque[TaskRun] = deque()
-        """Queued tasks in the order in which they became eligible; others may stand in it (see `next_ready`)."""
+        self.gate = ""
+        """Why it has not started: which of its gates was closed when last looked at."""
+        self.gate_us = 0
+        """When one of its gates was first found closed; 0: never."""
+        self.refused: tuple[Reason, str] | None = None
+        """Why its tasks were not let begin at all."""
+        self.queued = 0
+        """How many tasks have been queued."""
+        self.ready: list[tuple[int, int, TaskRun]] = []
+        """Heap of queued tasks: by priority, then in the order in which they became eligible. It may hold tasks that
+        are no longer queued (see `next_ready`), and has none that take shared places."""
         self.free: deque[TaskRun] = deque()
         """The same, of those that need no place."""
         self.active = 0
@@ -297,10 +321,10 @@ class Run:
             self.free.popleft()
         if self.free:
             return self.free[0]
-        while self.ready and self.ready[0].state is not S.QUEUED:
-            self.ready.popleft()
+        while self.ready and self.ready[0][2].state is not S.QUEUED:
+            heapq.heappop(self.ready)
         if self.ready and self.active < self.workflow.max_parallel:
-            first = self.ready[0]
+            first = self.ready[0][2]
             return first if host_has_place or not first.holds_host else None
         return None
 
@@ -353,10 +377,20 @@ class Turn:
                 run.active += task.holds_run
                 run.held += task.holds_host
         if after is S.QUEUED:
-            (run.ready if task.holds_run else run.free).append(task)
+            self._queue(task)
         elif after in TASK_TERMINAL:
             self._settle(task)
         self.changed.append(task)
+
+    def _queue(self, task: TaskRun) -> None:
+        run = self.run
+        if task.shared:
+            return
+        if task.holds_run:
+            run.queued += 1
+            heapq.heappush(run.ready, (-task.definition.priority, run.queued, task))
+        else:
+            run.free.append(task)
 
     def _settle(self, task: TaskRun) -> None:
         run = self.run

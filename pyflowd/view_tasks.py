@@ -6,12 +6,13 @@ size, and no cursor stays open between them. It knows nothing of who asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import NamedTuple
 
 import msgspec
 
+from pyflowd.layout import span
 from pyflowd.model import TASK_TERMINAL, Approval, KeptFile, Section, Task, TaskState, Workflow
 from pyflowd.protocol import TaskView
 from pyflowd.state import sections
@@ -22,7 +23,8 @@ PAGE_BYTES = 256 << 10
 """Of outputs and facts as they are stored."""
 BAD_SHOWN = 10
 """Items that went wrong, of each fan-out, where not all are asked for."""
-ACTIVE_SHOWN = 5
+FEW_SHOWN = 5
+"""In each other state that is worth a look: cancelled, retrying, running."""
 _END = 1 << 62
 _map = msgspec.msgpack.Decoder(dict[str, object])
 
@@ -45,6 +47,8 @@ class RunOf(NamedTuple):
     section: str = ""
     """The one that is at work, or was at the end."""
     samples: Mapping[str, tuple[int, int]] = {}
+    why_queued: Callable[[int], str] = lambda _: ""
+    """What a queued node of that number waits for."""
 
 
 class Fan(NamedTuple):
@@ -140,7 +144,8 @@ class _Reader:
 
     def _few(self, first: int, end: int) -> Iterator[Row]:
         for state, most in (
-            (TaskState.FAILED, BAD_SHOWN), (TaskState.RETRYING, ACTIVE_SHOWN), (TaskState.RUNNING, ACTIVE_SHOWN),
+            (TaskState.FAILED, BAD_SHOWN), (TaskState.CANCELLED, FEW_SHOWN),
+            (TaskState.RETRYING, FEW_SHOWN), (TaskState.RUNNING, FEW_SHOWN),
         ):  # fmt: skip
             yield from list(self.store.rows("tasks_in_state", self.run.run, first, end, state, most))
 
@@ -183,6 +188,10 @@ class _Reader:
             fields = _fields(row, self.run.samples)
             fields["artifacts"] = self._artifacts(row[0]) if node.task.artifacts else {}
             fields["called_runs"] = self.called.get(row[1], [])
+            if row[2] == TaskState.QUEUED:
+                fields["why_queued"] = self.run.why_queued(row[0])
+            if node.task.repeat is not None:
+                fields["pass_number"] = self._pass(row[0], row[5])
             if row[2] == TaskState.RUNNING and isinstance(node.task.kind, Approval):
                 fields["choices"] = list(node.task.kind.choices)
         is_item = row is not None and row[15] is not None
@@ -191,8 +200,13 @@ class _Reader:
             fields |= {"fan_out": "", "needs": []}
         if fan is not None:
             fields |= _of_fan(fan, fields["state"])
-        fields |= {"of": node.of, "condition": "", "repeat": ""}
+        fields |= {"of": node.of, "condition": "", "repeat": "", "cache": ""}
         return msgspec.structs.replace(view, **fields), 0 if row is None else _row_bytes(row)
+
+    def _pass(self, n: int, attempts: int) -> int:
+        """Which pass the newest attempt is: of those before it that failed there is no pass."""
+        done, newest = self.store.one("passes", self.run.run, n)
+        return int(done + (attempts > newest))
 
     def _artifacts(self, n: int) -> dict[str, KeptFile]:
         return {
@@ -250,8 +264,10 @@ def planned(task: Task, section: Section = Section.TASKS) -> TaskView:
     """A task as its definition has it, without a state."""
     return TaskView(
         task=task.name, state="", needs=list(task.needs), attempts_max=task.retry.attempts,
+        passes_max=task.repeat.max if task.repeat else 0,
         allowed=task.continue_on_error, kind=str(type(task.kind).__struct_config__.tag), section=section,
         fan_out=_fan_out(task), condition=task.condition, repeat=_repeat(task),
+        cache=_cache(task),
     )  # fmt: skip
 
 
@@ -279,6 +295,10 @@ def _fan_out(task: Task) -> str:
     if isinstance(items, (list, tuple)):
         return f"{word}: {len(items)} items"
     return f"{word}: {items if isinstance(items, str) else msgspec.json.encode(items).decode()}"
+
+
+def _cache(task: Task) -> str:
+    return f"{task.cache.key}, at most {span(task.cache.ttl_s)} old" if task.cache else ""
 
 
 def _repeat(task: Task) -> str:

@@ -28,6 +28,7 @@ from pyflowd.model import (
     Shell,
     Ssh,
     TaskState,
+    Uses,
     Wait,
     Workflow,
 )
@@ -101,6 +102,8 @@ def command_text(kind: Kind) -> str:
             return kind.function + _written(kind.arguments)
         case File():
             return kind.operation + _written(kind.arguments)
+        case Uses():
+            return f"plugin {kind.plugin}" + _written(kind.arguments)
         case Ssh():
             where = f"{kind.user}@{kind.host}" if kind.user else kind.host
             return f"on {where}:\n{kind.script}"

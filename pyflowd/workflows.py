@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
-from pyflowd import context, overlap, schedule, zones
+from pyflowd import admission, changes, context, overlap, schedule, zones
 from pyflowd import params as parameters
+from pyflowd.admission import Admission
 from pyflowd.clock import US, Clock, from_us
 from pyflowd.errors import NotFound, Refused, nearest
 from pyflowd.events import (
@@ -25,22 +26,24 @@ from pyflowd.events import (
     WorkflowPaused,
     WorkflowResumed,
 )
+from pyflowd.live import LiveRun
 from pyflowd.model import (
+    Concurrency,
     Dst,
     Fate,
     Overlap,
     Problem,
     Reason,
     Retention,
-    RunState,
     Schedule,
     Severity,
     SlotReason,
     Workflow,
 )
 from pyflowd.protocol import NextView, RunView, WorkflowView
-from pyflowd.runs import LiveRun, Runs
+from pyflowd.runs import Runs
 from pyflowd.schedule import Due, Timetable
+from pyflowd.state import TaskRun
 from pyflowd.store.batch import RunMeta
 from pyflowd.store.store import Store
 from pyflowd.zones import Zone
@@ -72,6 +75,10 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     queue_max: int = 100
     retention: Retention | None = None
     tasks: tuple[_Nothing, ...] = ()
+    concurrency: Concurrency | None = None
+    locks: tuple[str, ...] = ()
+    pools: dict[str, int] = {}
+    gates: _Nothing | None = None
 
 
 _head = msgspec.msgpack.Decoder(Head)
@@ -100,9 +107,15 @@ class Entry:
 class Workflows:
     """All definitions in force, their timetable, and the starts of runs. One thread; part of a turn."""
 
-    def __init__(self, store: Store, runs: Runs, host_id: str, zone: Zone) -> None:
+    def __init__(self, store: Store, runs: Runs, admission: Admission, host_id: str, zone: Zone) -> None:
         self.store = store
         self.runs = runs
+        self.admission = admission
+        self._pool_sizes: dict[str, int] | None = None
+        """As the definitions in force declare them; None: to be looked up again."""
+        runs.sharing.declared_size = lambda pool: self._declared_pools().get(pool)
+        runs.sharing.declared_pools = self._declared_pools
+        runs.recall.digest_of = self._digest_of
         self.clock: Clock = runs.clock
         self.zone = zone
         self.host_id = host_id
@@ -115,16 +128,23 @@ class Workflows:
         self._ahead: dict[str, int] = {}
         """Workflows whose slots are recorded up to a time that has not come: the clock was ahead once."""
         self._missed: deque[tuple[str, Schedule, Iterator[int]]] = deque()
+        self._newest_slot_us = 0
+        """Of the whole ledger, those of this turn among them."""
         self._recent: OrderedDict[str, Workflow] = OrderedDict()
+        self.refusals: Callable[[str], list[Problem]] = lambda _: []
+        """Why the file of a workflow that is not in force is not; none where there is no such file."""
 
     # ---- Looking up
 
     def find(self, name: str) -> Entry:
-        """The workflow in force; raises NotFound with the nearest name."""
+        """The workflow in force; raises Refused with what is wrong with its file, NotFound with the nearest name."""
         entry = self.entries.get(name)
-        if entry is None:
-            raise NotFound(f'no workflow "{name}"{nearest(name, list(self.entries))}; `pyflowctl list` names all')
-        return entry
+        if entry is not None:
+            return entry
+        if problems := self.refusals(name):
+            more = f"; and {len(problems) - 1} more, see: pyflowctl list" if len(problems) > 1 else ""
+            raise Refused(f"{name} is not in force: {problems[0]}{more}")
+        raise NotFound(f'no workflow "{name}"{nearest(name, list(self.entries))}; `pyflowctl list` names all')
 
     def compiled(self, digest: str) -> Workflow:
         """The definition of this text, in force or not (rule D1)."""
@@ -199,6 +219,7 @@ class Workflows:
 
     def restore(self, now_us: int) -> None:
         """What was in force when the daemon last was there; the slots since then are accounted for as `down`."""
+        self._newest_slot_us = self.store.one("newest_slot_of_all")[0] or 0
         cursors: dict[str, dict[str, int]] = {}
         for workflow, trigger, cursor_us in self.store.rows("triggers"):
             cursors.setdefault(workflow, {})[trigger] = cursor_us
@@ -223,35 +244,46 @@ class Workflows:
         """Put a definition in force; one with the text that is in force already changes its file only."""
         now_us = self.clock.wall_us()
         batch, old = self.runs.batch, self.entries.get(name)
+        self._forget_pools()
         loaded_us = old.loaded_us if old and old.digest == digest else now_us
         entry = self.entries[name] = Entry(name, file, digest, compiled, loaded_us)
         batch.add("workflow", name, file, digest, loaded_us)
         if old and old.digest == digest:
             return
         batch.add("definition", digest, text, compiled, now_us)
-        batch.host_event(DefinitionLoaded(now_us, name, file, digest))
+        last = old.digest if old else None
+        change = changes.record_loaded(self.store, batch, now_us, name, file, digest, text, last)
+        batch.host_event(DefinitionLoaded(now_us, name, file, digest, change))
         self._finish_missed(name)
         kept = {trigger.name: trigger for trigger in old.head.triggers} if old else {}
         cursors: dict[str, int] = {}
         for trigger in entry.head.triggers:
             before = kept.pop(trigger.name, None)
             if before is None:  # it may have been here before, and the clock been set back since (rule T8)
-                cursors[trigger.name] = max(now_us, self.store.one("newest_slot", name, trigger.name)[0] or 0)
+                cursors[trigger.name] = max(now_us, self._newest_slot(name, trigger.name, now_us))
             if before is None or _times(before) != _times(trigger):  # an edit has no past (rule T6)
                 batch.add("trigger", name, trigger.name, cursors.get(trigger.name, now_us))
         for gone in kept:
             batch.add("trigger_remove", name, gone)
         self.timetable.set_workflow(name, entry.head.triggers, now_us, cursors)
 
+    def _newest_slot(self, name: str, trigger: str, now_us: int) -> int:
+        """Where some slot of the host is after `now_us`: the newest of this trigger."""
+        if self._newest_slot_us <= now_us:
+            return now_us  # as nearly always: thousands of files may come at once, and need not ask the store each
+        return self.store.one("newest_slot", name, trigger)[0] or now_us
+
     def remove(self, name: str) -> None:
         """Rule D3: its schedules end, its runs go on."""
         entry = self.entries.pop(name)
+        self._forget_pools()
         now_us = self.clock.wall_us()
         self._finish_missed(name)
         self.timetable.remove_workflow(name)
         self.runs.batch.add("workflow_remove", name)
         for trigger in entry.head.triggers:
             self.runs.batch.add("trigger_remove", name, trigger.name)
+        changes.record_removed(self.runs.batch, now_us, name, entry.file)
         self.runs.batch.host_event(DefinitionRemoved(now_us, name))
 
     def moved(self, name: str, file: str) -> None:
@@ -299,8 +331,7 @@ class Workflows:
         kept: RunCreated | None = None,
     ) -> LiveRun:
         """Record a run that somebody asked for; raises Refused where the queue is full (rule T5)."""
-        live = self.runs.references(name)
-        decision = overlap.decide(definition.overlap, False, live, definition.queue_max)
+        decision = self._decide(name, definition, by_schedule=False)
         if isinstance(decision, overlap.RefuseFull):
             raise Refused(f"{name}: {decision.queued} runs wait already (queue_max); cancel some, or wait")
         meta = RunMeta(
@@ -311,12 +342,13 @@ class Workflows:
 
     def _completed(self, meta: RunMeta, definition: Workflow) -> RunMeta:
         """With the params whose defaults are expressions over the run. Raises Refused."""
-        if all(param.default is None or param.name in meta.params for param in definition.params):
-            return meta
         zone = context.zone_of(definition, meta.trigger, self.zone.info, zones.zone)
-        names = context.run_names(meta, zone)
-        values = parameters.bind(definition.params, meta.params, from_text=False, run=names)
-        return msgspec.structs.replace(meta, params=values)
+        if any(param.default is not None and param.name not in meta.params for param in definition.params):
+            names = context.run_names(meta, zone)
+            values = parameters.bind(definition.params, meta.params, from_text=False, run=names)
+            meta = msgspec.structs.replace(meta, params=values)
+        admission.check(definition, meta, zone)
+        return meta
 
     def call(self, parent: LiveRun, task: str, name: str, values: dict[str, Any], key: str, *, wait: bool) -> int:
         """Record the run that a `workflow` task asks for; its id. Raises NotFound, Refused.
@@ -338,7 +370,7 @@ class Workflows:
             return known[0]
         decision: overlap.Decision = overlap.Start()
         if not wait:
-            decision = overlap.decide(definition.overlap, False, self.runs.references(name), definition.queue_max)
+            decision = self._decide(name, definition, by_schedule=False)
             if isinstance(decision, overlap.RefuseFull):
                 raise Refused(f"{name}: {decision.queued} runs wait already (queue_max)")
         meta = RunMeta(
@@ -347,10 +379,46 @@ class Workflows:
             scheduled_us=parent.meta.scheduled_us, parent=parent.meta.run, parent_task=task,
             depth=parent.meta.depth + 1,
         )  # fmt: skip
-        return self._enter(self._completed(meta, definition), definition, None, decision).meta.run
+        caller = (parent, parent.run.tasks[task]) if wait else None
+        kept = RunCreated(meta.created_us, no_cache=wait and parent.run.kept.no_cache)
+        return self._enter(self._completed(meta, definition), definition, kept, decision, caller).meta.run
+
+    def _digest_of(self, name: str) -> str:
+        """Of the definition in force; empty: there is none."""
+        entry = self.entries.get(name)
+        return entry.digest if entry else ""
+
+    def _forget_pools(self) -> None:
+        """A definition has come or gone: pools may have other sizes."""
+        self._pool_sizes = None
+        self.runs.sharing.places.stir()
+
+    def _declared_pools(self) -> dict[str, int]:
+        """Pools and the least size that a definition in force gives each."""
+        if self._pool_sizes is None:
+            self._pool_sizes = {}
+            for entry in self.entries.values():
+                for name, size in entry.head.pools.items():
+                    self._pool_sizes[name] = min(size, self._pool_sizes.get(name, size))
+        return self._pool_sizes
+
+    def _decide(self, name: str, definition: Workflow | Head, *, by_schedule: bool) -> overlap.Decision:
+        """What becomes of a start beside the live runs of the workflow (rule T5)."""
+        shared = definition.concurrency
+        queue_max = definition.queue_max if shared is None or shared.queue_max is None else shared.queue_max
+        return overlap.decide(
+            definition.overlap, by_schedule, self.runs.references(name), queue_max,
+            limit=shared.limit if shared else 1,
+            may_wait=bool(shared or definition.locks or definition.gates),
+        )  # fmt: skip
 
     def _enter(
-        self, meta: RunMeta, definition: Workflow, kept: RunCreated | None, decision: overlap.Decision
+        self,
+        meta: RunMeta,
+        definition: Workflow,
+        kept: RunCreated | None,
+        decision: overlap.Decision,
+        caller: tuple[LiveRun, TaskRun] | None = None,
     ) -> LiveRun:
         """Record the run and do what the overlap rule decided of it and of others."""
         match decision:
@@ -361,24 +429,32 @@ class Workflows:
             case _:
                 pass
         live = self.runs.create(meta, definition, kept or RunCreated(meta.created_us))
+        live.caller = caller
         if isinstance(decision, overlap.Start):
-            self.runs.start(live)
+            self.admission.admit(live)
         return live
 
     def after_runs(self, ended: list[LiveRun]) -> None:
         """Runs have ended: let the next queued ones of their workflows go."""
         for live in ended:
+            self.admission.withdraw(live.meta.run)
             self._admit(live.meta.workflow)
 
     def admit_all(self) -> None:
-        """After a restart: a queued run whose place is free goes."""
+        """After a restart: queued runs that nothing of their own workflow keeps go on waiting for the rest, or go."""
         for name in list(self.runs.of_workflow):
             self._admit(name)
 
     def _admit(self, name: str) -> None:
-        waiting = self.runs.of_workflow.get(name, [])
-        if waiting and all(live.run.state is RunState.QUEUED for live in waiting):
-            self.runs.start(waiting[0])
+        """Let queued runs of a workflow get past the overlap rule, the oldest first, as far as it allows."""
+        live = self.runs.of_workflow.get(name, [])
+        past = sum(each.admitted for each in live)
+        for each in list(live):
+            shared, queued = each.workflow.concurrency, not each.admitted
+            called = each.caller is not None
+            if queued and (called or each.workflow.overlap is Overlap.ALLOW or past < (shared.limit if shared else 1)):
+                self.admission.admit(each)
+                past += 1
 
     # ---- Slots
 
@@ -399,12 +475,11 @@ class Workflows:
     def _slot(self, due: Due) -> None:
         entry = self.entries[due.workflow]
         self._finish_missed(due.workflow)
-        live = self.runs.references(due.workflow)
         decision = schedule.fate(
             due,
             due.workflow in self._paused,
             due.trigger.enabled,
-            overlap.decide(entry.head.overlap, True, live, entry.head.queue_max),
+            self._decide(due.workflow, entry.head, by_schedule=True),
         )
         if isinstance(decision, overlap.Skip):
             self._skip(due.workflow, due.trigger.name, due.scheduled_us, decision.reason, decision.because_of_run)
@@ -424,10 +499,12 @@ class Workflows:
             log.error("%s: slot skipped: %s", entry.name, error, extra={"action": "bad_params"})
             self._skip(entry.name, trigger.name, scheduled_us, SlotReason.BAD_PARAMS, None)
             return
+        self._newest_slot_us = max(self._newest_slot_us, scheduled_us)
         self.runs.batch.slot(entry.name, trigger.name, scheduled_us, Fate.FIRED, None, meta.run)
         self._enter(meta, definition, None, decision)
 
     def _skip(self, name: str, trigger: str, scheduled_us: int, reason: SlotReason, run: int | None) -> None:
+        self._newest_slot_us = max(self._newest_slot_us, scheduled_us)
         self.runs.batch.slot(name, trigger, scheduled_us, Fate.SKIPPED, reason, run)
 
     def fire_reboot(self) -> None:

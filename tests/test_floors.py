@@ -18,94 +18,123 @@ FLOORS: list[tuple[str, str]] = [
     (
         "words",
         (
-            "captured clock crashpoints cron definition_text document errors filenames grammar graph http_checks "
-            "http_errors http_urls journal model output_file paths pattern pool remains scratch store.statements "
-            "systemd tasklogs timers units version"
+            "captured clock crashpoints cron crontab_time definition_text document draft errors expression_signatures "
+            "filenames firings grammar graph http_checks http_errors http_urls item_key journal model output_file "
+            "paths pattern places plugins pool remains scratch secrets_memory store.statements systemd tasklogs timers "
+            "unit_file units version"
         ),
     ),
     (
         "formats",
         (
-            "attemptlog document_json document_yaml events expression_values http_addresses http_alarm http_files "
-            "http_tls janitor keeperlink layout loader_frames notify notify_connection outcomes overlap overlay "
-            "process protocol zones"
+            "attemptlog crontab document_json document_yaml events expression_values gates http_addresses http_alarm "
+            "http_files http_tls janitor keeperlink layout lint_code lint_places loader_frames notify "
+            "notify_connection outcomes overlap overlay process protocol secrets_file secrets_model zones"
         ),
     ),
     (
         "the state of a run; words of expressions",
         (
-            "catalog commandline expression_lexer expression_lists expression_texts expression_times http_connection "
-            "loader notify_payload peer render_json render_origin render_runs retry schedule settling sources state"
+            "catalog commandline crontab_draft diff expression_lexer expression_lists expression_texts "
+            "expression_times http_connection lint_codes_advice lint_codes_files loader notify_payload on_calendar "
+            "peer plugin_survey render_json render_kinds render_origin render_places render_runs retry schedule "
+            "secret_names secrets_command secrets_key settling sources state"
         ),
     ),
     (
         "joins; parts of expressions",
         (
-            "control expression_functions expression_operators expression_parser joins listing planning render_graph "
-            "render_json_pages render_notify render_tasks rerun store.batch"
+            "control expression_functions expression_operators expression_parser joins lint_codes listing planning "
+            "plugin_watch render_cache render_diff render_graph render_notify render_secrets render_tasks rerun "
+            "secrets_store secrets_vault store.batch timer_draft"
         ),
     ),
     (
         "items; compiled expressions",
-        ("expression_compiler fanout render_host replies store.store watcher"),
+        (
+            "expression_compiler expression_types fanout render_host render_json_pages replies secrets_providers "
+            "store.store watcher"
+        ),
     ),
     (
         "sections; expressions",
-        ("expression health render sections sentences view_tasks views"),
+        ("cache changes expression health render secrets_resolver sections sentences view_tasks views"),
     ),
     (
         "the engine; templates",
-        ("console engine template"),
+        ("console engine secret_lookups template"),
     ),
     (
         "names and values",
-        ("context fields http_answer http_request params"),
+        ("fields http_answer http_request params"),
     ),
     (
         "parts of sorts of task",
         (
-            "decisions definition_fan_out definition_http_parts definition_needs definition_notify definition_process "
-            "definition_triggers definition_types definition_waiting gather http_hops http_upload launch origin"
+            "context definition_cache definition_fan_out definition_http_parts definition_needs definition_notify "
+            "definition_places definition_process definition_secrets definition_triggers definition_types "
+            "definition_uses definition_waiting gather http_hops http_upload lint_host origin schema_forms "
+            "secrets_settings unit_export"
         ),
     ),
     (
         "sorts of task; live runs",
-        ("definition_http definition_outputs definition_references http_exchange notify_channels runs"),
+        ("decisions definition_http definition_outputs definition_references http_exchange launch notify_channels"),
     ),
     (
         "workflows; what a task may be",
-        ("definition_kinds definition_params endings http_call notify_mail recovery sampler settings workflows"),
+        ("definition_kinds definition_params http_call kinds lint_expressions lint_tasks live notify_mail settings"),
     ),
     (
         "attempts that are no process; tasks",
-        ("definition_reuse definition_task definitions http_tasks inside notify_send retention"),
+        ("definition_reuse definition_task notify_send sharing"),
     ),
     (
         "definitions; requests about runs",
-        ("definition handlers_runs notify_spool"),
+        ("definition notify_spool runs"),
     ),
     (
         "the loop; other requests",
-        ("assembly dispatcher handlers_approvals handlers_definitions handlers_logs handlers_notify"),
+        (
+            "admission assembly endings handlers_notify handlers_secrets http_tasks launcher recovery sampler "
+            "schema_parts"
+        ),
     ),
     (
         "all requests",
-        ("handlers lint loader_read"),
+        ("lint loader_read plugin_checks schema workflows"),
     ),
     (
         "the daemon",
-        ("daemon loader_child"),
+        ("definitions idempotency inside loader_child retention"),
     ),
     (
         "the command",
+        ("dispatcher handlers_runs"),
+    ),
+    (
+        "floor 17",
+        ("handlers_approvals handlers_cache handlers_definitions handlers_logs handlers_places"),
+    ),
+    (
+        "floor 18",
+        ("handlers"),
+    ),
+    (
+        "floor 19",
+        ("daemon"),
+    ),
+    (
+        "floor 20",
         ("cli"),
     ),
 ]
 """From the ground up; names are below `pyflowd`."""
 
 KEEPER: list[str] = [
-    "crash hunt launcher logindex mounts options rundir wire",
-    "attempt channel journal sink spawn",
+    "credentials",
+    "crash hunt launcher logindex maskforms memory mounts options rundir wire",
+    "attempt channel journal masking sink spawn",
     "logger loggerlink recover",
     "attempts upgrade",
     "keeper",
@@ -114,14 +143,14 @@ KEEPER: list[str] = [
 ]
 """The keeper is a house of its own: the standard library and itself, nothing else."""
 
-LOG_FORMAT = {"pyflowd.keeper.logindex", "pyflowd.keeper.sink"}
-"""What logs are like, and what writes one: of the keeper's house, and for everyone."""
+LOG_FORMAT = {"pyflowd.keeper.logindex", "pyflowd.keeper.masking", "pyflowd.keeper.memory", "pyflowd.keeper.sink"}
+"""What logs are like, what writes one and keeps secrets out of it: of the keeper's house, and for everyone."""
 
 TASK: list[str] = [
     "operation output",
-    "function out selection ssh",
-    "atomic",
-    "lookup transfer",
+    "function out plugin_types selection ssh",
+    "atomic plugin_module",
+    "lookup plugin transfer",
     "archive contents",
     "extraction",
     "files",
@@ -130,13 +159,15 @@ TASK: list[str] = [
 """So are the programs that run in a task's process."""
 
 CLIENT: list[str] = [
-    "logtext packing",
-    "link logsource",
-    "client logview",
-    "beside complete doctor fetch shelltext",
-    "fixing",
-    "linting",
+    "lintcodes logtext packing shellwords",
+    "link logsource shellcommands shellsyntax",
+    "client logview shellhazards surroundings",
+    "beside complete diffing doctor fetch kinds lintshell shelltext",
+    "fixing imports",
+    "linting import_cron import_timers exporting",
+    "fixfiles",
     "local",
+    "secretvalue",
     "thin",
     "__main__",
 ]

@@ -19,9 +19,9 @@ class Attempt:
     """`end` is None until its end is known; descriptors are -1 when closed. Times in us of the boot-time clock."""
 
     __slots__ = (
-        "acknowledged", "began_us", "cpu", "cwd", "due_us", "end", "ended_us", "error_pipe_fd", "failure_fd", "id",
-        "index_fd", "kill_grace_us", "killed", "leftover_allow", "log_fd", "log_max_bytes", "log_open", "logged",
-        "orphan_grace_us", "phase", "pid", "pipe_fd", "program", "started_us", "status", "stop", "tag",
+        "acknowledged", "began_us", "cpu", "cwd", "due_us", "end", "ended_us", "error_pipe_fd", "failure_fd", "held",
+        "id", "index_fd", "kill_grace_us", "killed", "leftover_allow", "log_fd", "log_max_bytes", "log_open", "logged",
+        "masks", "orphan_grace_us", "phase", "pid", "pipe_fd", "program", "started_us", "status", "stop", "tag",
         "unkillable", "user",
     )  # fmt: skip
 
@@ -54,6 +54,10 @@ class Attempt:
         """Its log is not at its end."""
         self.logged = False
         """The present logger has been handed it."""
+        self.masks: tuple[bytes, ...] = ()
+        """Secrets in its output: in memory only, and only as long as its log is open."""
+        self.held: dict[int, bytes] = {}
+        """By stream: how far its masking was when the last logger handed the log back."""
         self.status = -1
         """Wait status of the main process; -1: not reaped."""
         self.ended_us = 0
@@ -77,4 +81,5 @@ def from_start(start: Start, tag: int, began_us: int, started_us: int) -> Attemp
     attempt.orphan_grace_us = start.orphan_grace_us
     attempt.leftover_allow = start.leftover_allow
     attempt.log_max_bytes = start.log_max_bytes
+    attempt.masks = start.masks
     return attempt

@@ -19,9 +19,12 @@ from pyflowd.keeper import spawn, wire
 from pyflowd.keeper.attempt import KILLING, LEFTOVER, OVER, RUNNING, STUCK, TERMINATING, Attempt, from_start
 from pyflowd.keeper.channel import close_all
 from pyflowd.keeper.crash import crashpoint
+from pyflowd.keeper.credentials import Credentials
 from pyflowd.keeper.hunt import Family, Tags, kill_all_tagged
 from pyflowd.keeper.journal import Journal
 from pyflowd.keeper.loggerlink import LoggerLink, release
+from pyflowd.keeper.masking import mask_text
+from pyflowd.keeper.memory import close_memory
 from pyflowd.keeper.mounts import SlowMounts
 from pyflowd.keeper.wire import EXIT, FAILED, End, Start, frame, pack_end, pack_number
 
@@ -67,12 +70,15 @@ def _own_peak_kib() -> int:
 
 
 class Attempts:
-    def __init__(self, journal: Journal, tags: Tags, logger: LoggerLink, soft_files: int) -> None:
+    def __init__(
+        self, journal: Journal, tags: Tags, logger: LoggerLink, soft_files: int, credentials: Credentials
+    ) -> None:
         self.epoll = select.epoll()
         """The keeper's one wait; pipes of starts under way are watched here."""
         self.journal = journal
         self.tags = tags
         self.logger = logger
+        self.credentials = credentials
         self.soft_files = soft_files
         """RLIMIT_NOFILE (soft) of the tasks: as the keeper found it. Its own is as high as may be."""
         self.hard_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -112,6 +118,8 @@ class Attempts:
             batch.add(start.attempt)
             tag -= self.tags.step
             attempt = from_start(start, tag, now_us(), time.time_ns() // 1000)
+            if attempt.masks:
+                close_memory()
             attempt.log_fd, attempt.index_fd = descriptors[:2]
             self.by_id[attempt.id] = attempt
             try:
@@ -151,8 +159,13 @@ class Attempts:
 
     def _spawn_one(self, start: Start, attempt: Attempt, stdin: int, pipes: spawn.Pipes) -> None:
         attempt.started_us, attempt.began_us = time.time_ns() // 1000, now_us()
-        if start.user or self.mounts.may_hang(start.cwd, start.argv[0]):
-            attempt.pid, attempt.failure_fd = spawn.spawn_full(start, stdin, pipes, self.soft_files)
+        if start.credentials:
+            try:
+                self.credentials.prepare(for_others=bool(start.user))
+            except OSError as error:
+                raise spawn.explain(start, "credentials", error.errno or 0) from error
+        if start.user or start.credentials or self.mounts.may_hang(start.cwd, start.argv[0]):
+            attempt.pid, attempt.failure_fd = spawn.spawn_full(start, stdin, pipes, self.soft_files, self.credentials)
             self._watch_failure(attempt)
         else:
             attempt.pid = spawn.spawn_fast(start, stdin, pipes)
@@ -190,7 +203,8 @@ class Attempts:
         self._fail(attempt, spawn.SpawnError(step, int(number), words))
 
     def _fail(self, attempt: Attempt, error: spawn.SpawnError) -> None:
-        fields = (error.step, str(error.number), error.message, str(time.time_ns() // 1000))
+        words = mask_text(error.message, attempt.masks)  # it goes into the journal
+        fields = (error.step, str(error.number), words, str(time.time_ns() // 1000))
         self._over(attempt)
         self._record(attempt, (FAILED, fields), "")
 
@@ -268,6 +282,7 @@ class Attempts:
         attempt.phase = OVER
         attempt.due_us = 0
         self._ending.pop(attempt.id, None)
+        self.credentials.remove(attempt.id)
         self.let_go(attempt)
 
     def let_go(self, attempt: Attempt) -> None:

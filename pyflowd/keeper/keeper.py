@@ -199,18 +199,20 @@ class Keeper:
         self.daemon = channel
         self.leaving = False
         self.attempts.replies.clear()
-        life = self.life
-        channel.send(
-            frame(
-                wire.WELCOME,
-                wire.pack_number(wire.VERSION),
-                life.epoch.encode(),
-                life.boot_id.encode(),
-                wire.pack_number(os.getpid()),
-                "\0".join(life.lineage).encode(),
-            )
-        )
+        channel.send(self._welcome())
         self._carry_out(channel, frames[1:])
+
+    def _welcome(self) -> bytes:
+        life = self.life
+        return frame(
+            wire.WELCOME,
+            wire.pack_number(wire.VERSION),
+            life.epoch.encode(),
+            life.boot_id.encode(),
+            wire.pack_number(os.getpid()),
+            "\0".join(life.lineage).encode(),
+            wire.pack_number(wire.LEVEL),
+        )
 
     def _close_stranger(self, channel: Channel) -> None:
         del self._strangers[channel.fileno()]
@@ -396,8 +398,9 @@ class Keeper:
     # ---- Upgrade, end ----
 
     def adopt_daemon(self, channel: Channel) -> None:
-        """Take over the connection that an earlier version of this process had."""
+        """Take over the connection that an earlier version of this process had; say what this one understands."""
         self.daemon = channel
+        channel.send(self._welcome())
         self._epoll.register(channel.fileno(), select.EPOLLIN)
 
     def _begin_upgrade(self) -> None:

@@ -11,16 +11,21 @@ import select
 import signal
 import time
 from _socket import socket
+from weakref import WeakValueDictionary
 
 from pyflowd.keeper.channel import Channel
-from pyflowd.keeper.logindex import STDERR, STDOUT
+from pyflowd.keeper.logindex import STDERR, STDOUT, TOGETHER
+from pyflowd.keeper.masking import HELD_MAX_BYTES, TORN, Masker, Masks
+from pyflowd.keeper.memory import close_memory
 from pyflowd.keeper.sink import PIPE_BYTES, Sink
 from pyflowd.keeper.wire import (
     FLAG_APART,
     FLAG_GAP,
     LOG_ADD,
     LOG_DONE,
+    LOG_HELD,
     LOG_NOTE,
+    LOG_READY,
     LOG_RETIRE,
     LOG_RETIRED,
     Frame,
@@ -28,7 +33,9 @@ from pyflowd.keeper.wire import (
     attempt_id,
     frame,
     number,
+    pack_number,
     text,
+    unpack_blobs,
 )
 
 _RETRY_S = 1.0
@@ -42,8 +49,10 @@ class Logger:
         self._control_fd = control.fileno()
         self._epoll = select.epoll()
         self._epoll.register(self._control_fd, select.EPOLLIN)
-        self._pipes: dict[int, tuple[Sink, int]] = {}
-        """By the descriptor of the pipe: where its bytes go, and the stream that they are."""
+        self._pipes: dict[int, tuple[Sink, int, Masker | None]] = {}
+        """By the descriptor of the pipe: where its bytes go, the stream that they are, and what takes secrets out."""
+        self._masks: WeakValueDictionary[bytes, Masks] = WeakValueDictionary()
+        """By the secrets: the items of a fan-out have the same ones."""
         self._sinks: dict[str, Sink] = {}
         """By the attempt, until its pipes are at their end."""
         self._struggling: set[Sink] = set()
@@ -55,17 +64,25 @@ class Logger:
 
     def run(self) -> None:
         """Until there is neither a keeper nor a pipe, or the keeper hands all of it to another logger."""
+        if self._channel:
+            self._channel.send(frame(LOG_READY))
+            self._flush(self._channel)
         while not self._retiring and (self._channel or self._pipes or self._owing):
             wait_s = _RETRY_S if self._struggling or self._owing else None
-            for descriptor, events in self._epoll.poll(wait_s):
-                if descriptor == self._control_fd and self._channel:
-                    self._on_control(self._channel, events)
-                elif descriptor in self._pipes:
-                    self._on_pipe(descriptor, events)
+            self._take_events(wait_s)
             if wait_s and time.monotonic() >= self._retry_at_s:
                 self._retry()
             if self._channel:
                 self._flush(self._channel)
+
+    def _take_events(self, wait_s: float | None) -> None:
+        for descriptor, events in self._epoll.poll(wait_s):
+            if self._retiring:
+                return  # the next logger reads on from here
+            if descriptor == self._control_fd and self._channel:
+                self._on_control(self._channel, events)
+            elif descriptor in self._pipes:
+                self._on_pipe(descriptor, events)
 
     def _retry(self) -> None:
         self._retry_at_s = time.monotonic() + _RETRY_S
@@ -115,31 +132,59 @@ class Logger:
             pipe, log, index = (channel.descriptors.popleft() for _ in range(3))
             error_pipe = channel.descriptors.popleft() if flags & FLAG_APART else -1
             sink = Sink(attempt_id(fields[0]), log, index, number(fields[1]))
-            self._add(sink, pipe, error_pipe, bool(flags & FLAG_GAP))
+            maskers: list[Masker | None] = [None, None, None]
+            gap = bool(flags & FLAG_GAP)
+            if len(fields) > 4:
+                maskers = self._maskers(fields[3], fields[4], torn=gap)
+            if gap:
+                self._note_gap(sink, HELD_MAX_BYTES * (1 + (error_pipe >= 0)) if len(fields) > 4 else 0)
+            self._add(sink, pipe, error_pipe, maskers)
         elif kind == LOG_NOTE:
             log, index = (channel.descriptors.popleft() for _ in range(2))
             self._note(attempt_id(fields[0]), text(fields[1]), log, index)
         elif kind == LOG_RETIRE:
-            self._retiring = True
-            self._retry()
-            if not self._struggling and not self._owing:  # else what could not be written dies with us
-                channel.send(frame(LOG_RETIRED))
+            self._retire(channel)
 
-    def _add(self, sink: Sink, pipe: int, error_pipe: int, gap: bool) -> None:
-        if gap:
-            sink.restarted(time.time_ns() // 1000)
-            if sink.owes:
-                self._struggling.add(sink)
+    def _retire(self, channel: Channel) -> None:
+        """Hand all logs back, with what the next logger must know to go on masking."""
+        self._retiring = True
+        self._retry()
+        if self._struggling or self._owing:
+            return  # what could not be written dies with us, as with a logger that is killed
+        for sink, stream, masker in self._pipes.values():
+            if masker:
+                channel.send(frame(LOG_HELD, sink.attempt.encode(), pack_number(stream), masker.state()))
+        channel.send(frame(LOG_RETIRED))
+        poll = select.poll()
+        poll.register(self._control_fd, select.POLLOUT)
+        while self._channel and channel.wants_write():
+            poll.poll()
+            self._flush(channel)
+
+    def _note_gap(self, sink: Sink, held_bytes: int) -> None:
+        sink.restarted(time.time_ns() // 1000, held_bytes)
+        if sink.owes:
+            self._struggling.add(sink)
+
+    def _maskers(self, values: bytes, held: bytes, *, torn: bool) -> list[Masker | None]:
+        """One for each stream that a log may have, going on where an earlier logger's was as far as that is known."""
+        masks = self._masks.get(values)
+        if masks is None:
+            close_memory()
+            masks = self._masks[values] = Masks(unpack_blobs(values))
+        return [Masker(masks, TORN if torn else state) for state in unpack_blobs(held)]
+
+    def _add(self, sink: Sink, pipe: int, error_pipe: int, maskers: list[Masker | None]) -> None:
         self._sinks[sink.attempt] = sink
         if error_pipe < 0:
-            self._watch(sink, pipe, 0)
+            self._watch(sink, pipe, TOGETHER, maskers[TOGETHER])
             return
         sink.open_pipes = 2
-        self._watch(sink, pipe, STDOUT)
-        self._watch(sink, error_pipe, STDERR)
+        self._watch(sink, pipe, STDOUT, maskers[STDOUT])
+        self._watch(sink, error_pipe, STDERR, maskers[STDERR])
 
-    def _watch(self, sink: Sink, pipe: int, stream: int) -> None:
-        self._pipes[pipe] = (sink, stream)
+    def _watch(self, sink: Sink, pipe: int, stream: int, masker: Masker | None) -> None:
+        self._pipes[pipe] = (sink, stream, masker)
         self._epoll.register(pipe, select.EPOLLIN)
 
     def _note(self, attempt: str, line: str, log: int, index: int) -> None:
@@ -152,17 +197,19 @@ class Logger:
     # ---- The pipes ----
 
     def _on_pipe(self, pipe: int, events: int) -> None:
-        sink, stream = self._pipes[pipe]
+        sink, stream, masker = self._pipes[pipe]
         if events & select.EPOLLIN:
             try:
                 payload = os.read(pipe, PIPE_BYTES)
             except BlockingIOError:
                 return
             if payload:
-                sink.write(payload, time.time_ns() // 1000, stream)
-                if sink.owes:
-                    self._struggling.add(sink)
+                if masker:
+                    payload = masker.feed(payload)
+                self._write(sink, payload, stream)
                 return
+        if masker:
+            self._write(sink, masker.end(), stream)
         # The keeper holds the same pipe: closing ours does not take it out of the epoll.
         self._epoll.unregister(pipe)
         os.close(pipe)
@@ -174,6 +221,12 @@ class Logger:
         del self._sinks[sink.attempt]
         self._struggling.discard(sink)
         self._release(sink, _RETRIES)
+
+    def _write(self, sink: Sink, payload: bytes, stream: int) -> None:
+        if payload:
+            sink.write(payload, time.time_ns() // 1000, stream)
+            if sink.owes:
+                self._struggling.add(sink)
 
     def _release(self, sink: Sink, tries: int) -> None:
         if sink.owes and tries > 0:

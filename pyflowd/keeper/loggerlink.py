@@ -13,16 +13,23 @@ from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket, socketpair
 
 from pyflowd.keeper.attempt import Attempt
 from pyflowd.keeper.channel import Channel, close_all
+from pyflowd.keeper.logindex import STREAMS
 from pyflowd.keeper.wire import (
     FLAG_APART,
     FLAG_GAP,
     LOG_ADD,
     LOG_DONE,
+    LOG_HELD,
     LOG_NOTE,
+    LOG_READY,
     LOG_RETIRE,
     LOG_RETIRED,
+    Frame,
     WireError,
+    attempt_id,
     frame,
+    number,
+    pack_blobs,
     pack_number,
 )
 
@@ -40,6 +47,8 @@ class LoggerLink:
         """Whose logs are not at their end."""
         self.retiring = False
         self._retired = False
+        self._masks = False
+        """The logger has said that it takes secrets out. One of an older version, installed since, never says so."""
         self.start_at_us = 0
         """Not before this time; a running logger was started `_RESTART_PAUSE_US` before it."""
 
@@ -63,15 +72,16 @@ class LoggerLink:
         finally:
             theirs.close()
         self.channel = Channel(ours)
-        self.retiring = self._retired = False
+        self.retiring = self._retired = self._masks = False
         for attempt in self.attempts.values():
-            self._hand_over(self.channel, attempt)
+            if not attempt.masks:
+                self._hand_over(self.channel, attempt)
 
     def add(self, attempt: Attempt) -> None:
         """Hand over a new attempt's log; at the latest when the next logger starts."""
         attempt.log_open = True
         self.attempts[attempt.id] = attempt
-        if self.channel and not self.retiring:
+        if self.channel and not self.retiring and (self._masks or not attempt.masks):
             self._hand_over(self.channel, attempt)
 
     def _hand_over(self, channel: Channel, attempt: Attempt) -> None:
@@ -80,10 +90,12 @@ class LoggerLink:
         if attempt.error_pipe_fd >= 0:
             flags |= FLAG_APART
             descriptors += (attempt.error_pipe_fd,)
+        fields = [attempt.id.encode(), pack_number(attempt.log_max_bytes), pack_number(flags)]
+        if attempt.masks:
+            fields += [pack_blobs(attempt.masks), pack_blobs([attempt.held.get(stream, b"") for stream in STREAMS])]
         attempt.logged = True
-        channel.send(
-            frame(LOG_ADD, attempt.id.encode(), pack_number(attempt.log_max_bytes), pack_number(flags)), descriptors
-        )
+        attempt.held = {}
+        channel.send(frame(LOG_ADD, *fields), descriptors)
 
     def note(self, attempt: Attempt, line: str) -> None:
         """A line of ours in an attempt's log. Without a logger it is left out: it is no more than a hint."""
@@ -94,19 +106,30 @@ class LoggerLink:
 
     def receive(self) -> list[Attempt]:
         """Attempts whose log is at its end. Afterwards `channel` is None if the logger has closed its end."""
-        done = []
+        done: list[Attempt] = []
         channel = self.channel
         if channel:
             try:
-                for kind, fields in channel.receive():
-                    if kind == LOG_DONE and (attempt := self.attempts.pop(fields[0].decode(), None)):
-                        attempt.log_open = False
-                        done.append(attempt)
-                    elif kind == LOG_RETIRED:
-                        self._retired = True
+                for received in channel.receive():
+                    self._on_frame(channel, received, done)
             except (OSError, WireError):
                 channel.at_end = True
         return done
+
+    def _on_frame(self, channel: Channel, received: Frame, done: list[Attempt]) -> None:
+        kind, fields = received
+        if kind == LOG_DONE and (attempt := self.attempts.pop(attempt_id(fields[0]), None)):
+            attempt.log_open = False
+            done.append(attempt)
+        elif kind == LOG_RETIRED:
+            self._retired = True
+        elif kind == LOG_HELD and (attempt := self.attempts.get(attempt_id(fields[0]))):
+            attempt.held[number(fields[1])] = fields[2]
+        elif kind == LOG_READY and not self.retiring:
+            self._masks = True
+            for attempt in self.attempts.values():
+                if attempt.masks:
+                    self._hand_over(channel, attempt)
 
     def flush(self) -> bool:
         """Send what is queued; true if nothing is left."""
@@ -125,14 +148,15 @@ class LoggerLink:
             self.retiring = True
 
     def gone(self) -> None:
-        """The logger has ended: forget it. If it said good-bye nothing was lost."""
+        """The logger has ended: forget it. If it said good-bye nothing was lost of what it had been handed."""
         if self.channel:
             self.channel.close()
         self.channel = None
         self.pid = 0
         if self._retired:
             for attempt in self.attempts.values():
-                attempt.logged = False
+                if attempt.held or not attempt.masks:  # else it was not ready for it, and an earlier one may have died
+                    attempt.logged = False
 
 
 def adopt_channel(link: LoggerLink, pid: int, descriptor: int, received: bytes) -> None:
@@ -143,7 +167,8 @@ def adopt_channel(link: LoggerLink, pid: int, descriptor: int, received: bytes) 
 
 
 def release(attempt: Attempt) -> None:
-    """Close the keeper's own copies of an attempt's pipes and files."""
+    """Close the keeper's own copies of an attempt's pipes and files, and forget its secrets."""
     held = (attempt.pipe_fd, attempt.error_pipe_fd, attempt.log_fd, attempt.index_fd)
     close_all(tuple(fd for fd in held if fd >= 0))
     attempt.pipe_fd = attempt.error_pipe_fd = attempt.log_fd = attempt.index_fd = -1
+    attempt.masks, attempt.held = (), {}

@@ -10,9 +10,11 @@ from _socket import socket
 
 from pyflowd.keeper import hunt, journal, logger, recover, rundir, upgrade
 from pyflowd.keeper.attempts import Attempts, now_us
+from pyflowd.keeper.credentials import Credentials
 from pyflowd.keeper.journal import Journal
 from pyflowd.keeper.keeper import Keeper, Life, say
 from pyflowd.keeper.loggerlink import LoggerLink, adopt_channel
+from pyflowd.keeper.memory import close_memory
 from pyflowd.keeper.options import USAGE, Options, UsageError, parse
 from pyflowd.keeper.wire import WireError
 
@@ -53,6 +55,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _check(descriptor: int) -> int:
+    close_memory()
     try:
         upgrade.read_state(descriptor)
     except (OSError, WireError, ValueError, IndexError) as error:
@@ -81,7 +84,11 @@ def _fresh(options: Options) -> Keeper | None:
     tags = hunt.first_tags()
     head = journal.life_lines(life.epoch, boot_id, tags.step, now_us(), life.lineage)
     soft_files = _raise_file_limit()
-    attempts = Attempts(Journal(folder, -1), tags, LoggerLink(options.root), options.task_files or soft_files)
+    credentials = Credentials(options.credentials)
+    credentials.remove_all()
+    attempts = Attempts(
+        Journal(folder, -1), tags, LoggerLink(options.root), options.task_files or soft_files, credentials
+    )
     for attempt in recover.kept_attempts(past, boot_id):
         attempts.adopt(attempt, unreaped=False)
     attempts.journal = journal.create(folder, head + attempts.journal_content())
@@ -96,12 +103,15 @@ def _resume(options: Options) -> Keeper:
     state = upgrade.read_state(options.resume)
     upgrade.take_descriptors(state)
     _prepare_process()
+    if state.holds_secrets():
+        close_memory()
     options.owns_socket = rundir.from_systemd() is None
     life = Life(state.epoch, state.boot_id, state.lineage)
     link = LoggerLink(options.root)
     attempts = Attempts(
-        Journal(state.folder, state.journal), hunt.Tags(state.tag, state.tag_step), link, state.soft_files
-    )
+        Journal(state.folder, state.journal), hunt.Tags(state.tag, state.tag_step), link, state.soft_files,
+        Credentials(options.credentials),
+    )  # fmt: skip
     for attempt, unreaped in state.attempts:
         attempts.adopt(attempt, unreaped)
     keeper = Keeper(options, life, state.folder, state.lock, socket(fileno=state.listener), attempts)

@@ -16,6 +16,7 @@ Parent of all task processes. Started by pyflowd or by systemd; seldom by hand.
   --idle-exit SECONDS  end when nothing is kept and no daemon has been connected for so long; 0 (default): never
   --allow-uid UID      who may connect, beside root and the keeper's own user; may be repeated
   --allow-user NAME    the same, by name
+  --credentials DIR    where tasks find secrets as files; default: the folder credentials in --run-dir
   --task-files N       soft limit of open files for tasks; default: the keeper's own when it starts
   --detach             go into the background
 """
@@ -29,6 +30,7 @@ class Options:
     __slots__ = (
         "allow_uids",
         "check",
+        "credentials",
         "detach",
         "idle_exit_s",
         "logger",
@@ -42,6 +44,7 @@ class Options:
     def __init__(self) -> None:
         self.run_dir = ""
         self.root = ""
+        self.credentials = ""
         self.idle_exit_s = 0.0
         self.allow_uids: tuple[int, ...] = ()
         self.task_files = 0
@@ -69,6 +72,7 @@ def parse(arguments: list[str]) -> Options:
     if not options.run_dir and options.logger < 0:
         raise UsageError("--run-dir DIR is missing")
     options.run_dir = os.path.abspath(options.run_dir)
+    options.credentials = os.path.abspath(options.credentials or os.path.join(options.run_dir, "credentials"))
     return options
 
 
@@ -78,6 +82,8 @@ def _take(options: Options, word: str, value: str) -> None:
             options.run_dir = value
         elif word == "--root":
             options.root = value
+        elif word == "--credentials":
+            options.credentials = value
         elif word == "--idle-exit":
             options.idle_exit_s = float(value)
         elif word == "--task-files":

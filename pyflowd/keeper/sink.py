@@ -18,7 +18,7 @@ LEAST_QUOTA_BYTES = 4 * CUT_BLOCK_BYTES
 _PUNCH_HOLE_KEEP_SIZE = 1 | 2
 _INDEX_BACKLOG_BYTES = 65_536
 PIPE_BYTES = 65_536
-"""At most one read of this size dies with a logger."""
+"""At most one read of this size dies with a logger, and what a masker held back."""
 
 
 class Sink:
@@ -132,15 +132,15 @@ class Sink:
             self._record_us, self._stream = 0, -1
         return written > 0
 
-    def restarted(self, now_us: int) -> None:
-        """An earlier logger died with this log: at most one read of it is missing."""
-        at = self.offset
+    def restarted(self, now_us: int, held_bytes: int = 0) -> None:
+        """An earlier logger died with this log: at most one read of it is missing, and what it held back."""
+        at, lost_bytes = self.offset, PIPE_BYTES + held_bytes
         torn = os.fstat(self.index).st_size % RECORD_BYTES
         if torn:
             self._unwritten = bytes(RECORD_BYTES - torn)  # a record of no meaning, so that the next ones can be read
-        line = f"pyflow: the logger was restarted here; up to {PIPE_BYTES} bytes of output may be missing\n"
-        if not self._write_note(line, now_us, (at, PIPE_BYTES)):
-            self._record_always(pack(at, now_us, GAP, PIPE_BYTES))
+        line = f"pyflow: the logger was restarted here; up to {lost_bytes} bytes of output may be missing\n"
+        if not self._write_note(line, now_us, (at, lost_bytes)):
+            self._record_always(pack(at, now_us, GAP, lost_bytes))
 
     def settle(self, now_us: int) -> None:
         """Try again to write what is owed."""

@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 
+from pyflowd.keeper.credentials import VARIABLE, Credentials
 from pyflowd.keeper.wire import Start
 
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -87,7 +88,7 @@ def spawn_fast(start: Start, stdin: int, pipes: Pipes) -> int:
         raise explain(start, "exec", errno.EINVAL) from error
 
 
-def spawn_full(start: Start, stdin: int, pipes: Pipes, soft_files: int) -> tuple[int, int]:
+def spawn_full(start: Start, stdin: int, pipes: Pipes, soft_files: int, credentials: Credentials) -> tuple[int, int]:
     """Fork, and start the process in the child: its pid, and the pipe that tells of a failure or closes at exec."""
     failure, report = os.pipe()
     os.set_blocking(failure, False)
@@ -95,7 +96,7 @@ def spawn_full(start: Start, stdin: int, pipes: Pipes, soft_files: int) -> tuple
     try:
         pid = os.fork()
         if pid == 0:
-            _become_task(start, stdin, pipes, report, soft_files)
+            _become_task(start, stdin, pipes, report, soft_files, credentials)
     except OSError as error:
         os.close(failure)
         raise explain(start, "fork", error.errno or 0) from error
@@ -105,7 +106,9 @@ def spawn_full(start: Start, stdin: int, pipes: Pipes, soft_files: int) -> tuple
     return pid, failure
 
 
-def _become_task(start: Start, stdin: int, pipes: Pipes, report: int, soft_files: int) -> None:
+def _become_task(
+    start: Start, stdin: int, pipes: Pipes, report: int, soft_files: int, credentials: Credentials
+) -> None:
     """In the child: never returns. Each step is named before it is tried."""
     step = "setup"
     try:
@@ -115,6 +118,11 @@ def _become_task(start: Start, stdin: int, pipes: Pipes, report: int, soft_files
             signal.signal(number, signal.SIG_DFL)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft_files, hard))
+        variables = environment(start.env)
+        if start.credentials:
+            step = "credentials"
+            credentials.write(start.attempt, start.credentials, start.user)
+            variables[VARIABLE] = credentials.folder(start.attempt).encode()
         if start.user:
             step = "user"
             _become_user(start.user, pipes)
@@ -124,7 +132,6 @@ def _become_task(start: Start, stdin: int, pipes: Pipes, report: int, soft_files
         os.chdir(start.cwd)
         os.umask(start.umask)
         step = "exec"
-        variables = environment(start.env)
         program = find_program(start.argv[0], variables.get(b"PATH"))
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.execve(program, start.argv, variables)  # noqa: S606  no shell on purpose

@@ -15,11 +15,12 @@ from _socket import socket
 from pyflowd.keeper.attempt import Attempt
 from pyflowd.keeper.channel import Channel
 from pyflowd.keeper.loggerlink import ENTRY
-from pyflowd.keeper.wire import WireError, frame, take_frames, text
+from pyflowd.keeper.wire import WireError, frame, pack_blobs, take_frames, text, unpack_blobs
 
-STATE_VERSION = 2
-"""Of what is written here; raised when an older version could not go on with it. 2 added `error_pipe_fd`."""
-_HEAD, _ATTEMPT = 1, 2
+STATE_VERSION = 3
+"""Of what is written here; raised when an older version could not go on with it. 2 added `error_pipe_fd`, 3
+the secrets to be masked: an older version would write them."""
+_HEAD, _ATTEMPT, _MASKS = 1, 2, 3
 _NUMBERS = (
     "tag", "phase", "pid", "began_us", "started_us", "due_us", "kill_grace_us", "orphan_grace_us", "leftover_allow",
     "log_max_bytes", "pipe_fd", "log_fd", "index_fd", "failure_fd", "log_open", "logged", "status", "ended_us",
@@ -56,6 +57,9 @@ class State:
         self.draining = self.leaving = False
         self.attempts: list[tuple[Attempt, bool]] = []
 
+    def holds_secrets(self) -> bool:
+        return any(attempt.masks for attempt, _ in self.attempts)
+
 
 def descriptors_of(state: State) -> list[int]:
     """All that must stay open over the exec."""
@@ -87,7 +91,7 @@ def pack(state: State) -> bytes:
 
 def _pack_attempt(attempt: Attempt, unreaped: bool) -> bytes:
     kind, fields = attempt.end or (0, ())
-    return frame(
+    packed = frame(
         _ATTEMPT,
         attempt.id.encode(),
         _numbers(tuple(int(getattr(attempt, name)) for name in _NUMBERS)),
@@ -100,6 +104,13 @@ def _pack_attempt(attempt: Attempt, unreaped: bool) -> bytes:
         _number(kind),
         *[field.encode() for field in fields],
     )
+    return packed + (_pack_masks(attempt) if attempt.masks else b"")
+
+
+def _pack_masks(attempt: Attempt) -> bytes:
+    """Follows its attempt. The memfd of the state is memory, and closed as soon as it is read."""
+    streams = [item for stream, held in attempt.held.items() for item in (_number(stream), held)]
+    return frame(_MASKS, pack_blobs(attempt.masks), *streams)
 
 
 def unpack(packed: bytes) -> State:
@@ -122,7 +133,11 @@ def unpack(packed: bytes) -> State:
     state.daemon = _parse(head[8])[0]
     state.daemon_received, state.daemon_unsent = head[9], head[10]
     state.daemon_descriptors = tuple(_parse(head[11]))
-    state.attempts = [_unpack_attempt(fields) for _, fields in frames[1:]]
+    for kind, fields in frames[1:]:
+        if kind == _MASKS and state.attempts:
+            _unpack_masks(state.attempts[-1][0], fields)
+        else:
+            state.attempts.append(_unpack_attempt(fields))
     return state
 
 
@@ -141,6 +156,11 @@ def _unpack_attempt(fields: list[bytes]) -> tuple[Attempt, bool]:
     if kind:
         attempt.end = (kind, tuple(text(field) for field in fields[9:]))
     return attempt, bool(_parse(fields[7])[0])
+
+
+def _unpack_masks(attempt: Attempt, fields: list[bytes]) -> None:
+    attempt.masks = unpack_blobs(fields[0])
+    attempt.held = {_parse(stream)[0]: held for stream, held in zip(fields[1::2], fields[2::2], strict=True)}
 
 
 def _number(value: int) -> bytes:

@@ -10,7 +10,13 @@ from __future__ import annotations
 
 import struct
 
+from pyflowd.keeper.credentials import is_valid
+
 VERSION = 1
+LEVEL_MASKS = 2
+LEVEL = LEVEL_MASKS
+"""What a keeper of this version understands beyond `VERSION`, told in its WELCOME; one that tells none has level 1. At
+`LEVEL_MASKS` it takes secrets out of a task's output; an older one would write them, and must not be given any."""
 MAX_FRAME_BYTES = 8 << 20
 """Arguments and environment together are at most 2 MiB by default (the kernel's limit); the rest is room."""
 MAX_ID_BYTES = 200
@@ -21,7 +27,7 @@ HELLO, LIST, START, STOP, ACKNOWLEDGE, UPGRADE, GOODBYE = range(1, 8)
 WELCOME, RUNNING, EXIT, FAILED, LOST, LISTED, REFUSED, UPGRADING = range(64, 72)
 # Keeper to logger, and back.
 LOG_ADD, LOG_NOTE, LOG_RETIRE = range(128, 131)
-LOG_DONE, LOG_RETIRED = 192, 193
+LOG_DONE, LOG_RETIRED, LOG_HELD, LOG_READY = range(192, 196)
 
 FLAG_STDIN = 1
 """Of START: a third descriptor is the task's standard input."""
@@ -71,7 +77,7 @@ def take_frames(buffer: bytearray) -> list[Frame]:
     return frames
 
 
-def _take_fields(buffer: bytearray, at: int, end: int) -> list[bytes]:
+def _take_fields(buffer: bytes | bytearray, at: int, end: int) -> list[bytes]:
     fields = []
     while at < end:
         if end - at < 4:
@@ -99,6 +105,15 @@ def unpack_list(packed: bytes) -> list[bytes]:
     if packed[-1]:
         raise WireError("a list does not end with NUL")
     return packed[:-1].split(b"\0")
+
+
+def pack_blobs(blobs: list[bytes] | tuple[bytes, ...]) -> bytes:
+    """Items that may hold any byte, as one field."""
+    return b"".join([_pack_u32(len(blob)) + blob for blob in blobs])
+
+
+def unpack_blobs(packed: bytes) -> tuple[bytes, ...]:
+    return tuple(_take_fields(packed, 0, len(packed)))
 
 
 def number(field: bytes, least: int = 0, most: int = 1 << 62) -> int:
@@ -132,8 +147,20 @@ class Start:
     """A START request: all that a task process is made of. Durations in microseconds, 0 for none."""
 
     __slots__ = (
-        "argv", "attempt", "cwd", "env", "flags", "kill_grace_us", "leftover_allow", "log_max_bytes",
-        "orphan_grace_us", "timeout_us", "umask", "user",
+        "argv",
+        "attempt",
+        "credentials",
+        "cwd",
+        "env",
+        "flags",
+        "kill_grace_us",
+        "leftover_allow",
+        "log_max_bytes",
+        "masks",
+        "orphan_grace_us",
+        "timeout_us",
+        "umask",
+        "user",
     )  # fmt: skip
 
     def __init__(self, attempt: str, argv: list[bytes], env: list[bytes], cwd: bytes, user: str = "") -> None:
@@ -149,6 +176,10 @@ class Start:
         self.orphan_grace_us = 5_000_000
         self.log_max_bytes = 0
         self.flags = 0
+        self.masks: tuple[bytes, ...] = ()
+        """Secrets to be taken out of its output. Any bytes; never in a line of ours."""
+        self.credentials: tuple[bytes, ...] = ()
+        """Secrets that it finds as files: a name and the content, in turn."""
 
     @property
     def descriptors(self) -> int:
@@ -157,6 +188,8 @@ class Start:
 
 
 def pack_start(start: Start) -> bytes:
+    files = (pack_blobs(start.credentials),) if start.credentials else ()
+    masks = (pack_blobs(start.masks),) if start.masks or files else ()
     return frame(
         START,
         start.attempt.encode(),
@@ -171,6 +204,8 @@ def pack_start(start: Start) -> bytes:
         b"%d" % start.orphan_grace_us,
         b"%d" % start.log_max_bytes,
         b"%d" % start.flags,
+        *masks,
+        *files,
     )
 
 
@@ -190,6 +225,10 @@ def unpack_start(fields: list[bytes]) -> Start:
     start.orphan_grace_us = number(orphan_grace)
     start.log_max_bytes = number(log_max)
     start.flags = number(flags, most=255)
+    start.masks = unpack_blobs(fields[12]) if len(fields) > 12 else ()
+    start.credentials = unpack_blobs(fields[13]) if len(fields) > 13 else ()
+    if start.credentials and not is_valid(start.attempt, start.credentials):
+        raise WireError("START has credentials whose names can be no files")
     return start
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import msgspec
 
 from pyflowd.events import AttemptRunning, HostEvent, RunCreated, RunEnded, StoredEvent, TaskSettled
-from pyflowd.model import TASK_TERMINAL, CallEnd, Exit, Fate
+from pyflowd.model import TASK_TERMINAL, CallEnd, Exit, Fate, TaskState
 from pyflowd.state import Run, TaskRun
 
 _encode = msgspec.msgpack.Encoder().encode
+_NEVER_US = (1 << 63) - 1
+"""Greatest integer of SQLite."""
 Value = str | bytes | int | float | None
 
 
@@ -91,6 +93,7 @@ class Batch:
                 usage.cpu_us if usage else None, (usage.max_rss_bytes or None) if usage else None, *place, *given,
             )  # fmt: skip
             self._artifacts(run, task)
+            self._keep(run, task, ended_us)
             return
         started_us = attempt.started_us if attempt else None
         self.add(
@@ -107,6 +110,17 @@ class Batch:
                 "artifact", run.run_id, task.index, name, task.attempts, file.size_bytes, file.sha256,
                 file.run or run.run_id, file.folder or task.log_name,
             )  # fmt: skip
+
+    def _keep(self, run: Run, task: TaskRun, made_us: int) -> None:
+        """A success that later runs may use again, in the place of an older one."""
+        cache, keep = task.definition.cache, task.keep
+        if cache is None or keep is None or task.state is not TaskState.SUCCEEDED:
+            return
+        expires_us = min(_NEVER_US, made_us + round(cache.ttl_s * 1_000_000))
+        self.add(
+            "cache", run.workflow.name, task.definition.name, task.item.key if task.item else "", keep.key, keep.recipe,
+            run.run_id, task.index, made_us, expires_us,
+        )  # fmt: skip
 
     def attempt_started(self, run: Run, task: TaskRun, epoch: str, at_us: int) -> None:
         self.add("attempt_start", run.run_id, task.index, task.attempts, "starting", epoch, at_us)

@@ -13,6 +13,29 @@ SELECT text, compiled, seen_us FROM definition WHERE digest = ?
 -- name: compiled
 SELECT compiled FROM definition WHERE digest = ?
 
+-- name: change_known
+SELECT change FROM definition_change WHERE workflow = ? LIMIT 1
+
+-- name: change_of_text
+-- The newest that brought this text.
+SELECT change, at_us, file FROM definition_change WHERE workflow = ? AND digest = ? ORDER BY change DESC LIMIT 1
+
+-- name: changes
+SELECT change, at_us, what, file, digest, detail FROM definition_change
+WHERE workflow = ? AND change < ? ORDER BY change DESC LIMIT ?
+
+-- name: change_before
+-- The newest text but `?` of them; one that went and came back unchanged counts once.
+SELECT digest FROM (
+    SELECT change, digest, lag(digest) OVER (ORDER BY change DESC) AS newer
+    FROM definition_change WHERE workflow = ? AND digest IS NOT NULL)
+WHERE newer IS NOT digest ORDER BY change DESC LIMIT 1 OFFSET ?
+
+-- name: digests_between
+-- Of the texts of a workflow that were in force or run.
+SELECT digest FROM definition_change WHERE workflow = ?1 AND digest >= ?2 AND digest < ?3
+UNION SELECT digest FROM run WHERE workflow = ?1 AND digest >= ?2 AND digest < ?3
+
 -- name: files
 SELECT file, signature, workflow, digest, problems, claimed FROM file ORDER BY file
 
@@ -58,8 +81,37 @@ SELECT a.name FROM artifact a JOIN task t ON t.run = a.run AND t.n = a.n WHERE a
 -- name: artifacts_between
 SELECT n, name, size, sha256 FROM artifact WHERE run = ? AND n >= ? AND n < ? ORDER BY n, name
 
+-- name: cached
+SELECT c.run, c.n, c.recipe, c.made_us, c.expires_us, t.outputs
+FROM cache c JOIN task t ON t.run = c.run AND t.n = c.n
+WHERE c.workflow = ? AND c.task = ? AND c.item = ? AND c.key = ?
+
+-- name: cached_artifacts
+SELECT name, size, sha256, origin, folder FROM artifact WHERE run = ? AND n = ?
+
+-- name: cache_entries
+SELECT workflow, task, item, key, run, made_us, expires_us FROM cache
+WHERE (workflow, task, item, key) > (?, ?, ?, ?) ORDER BY workflow, task, item, key LIMIT ?
+
+-- name: cache_entries_of_workflow
+SELECT workflow, task, item, key, run, made_us, expires_us FROM cache
+WHERE workflow = ? AND (task, item, key) > (?, ?, ?) ORDER BY task, item, key LIMIT ?
+
+-- name: cache_count
+SELECT count(*) FROM cache WHERE workflow = ?
+
+-- name: cache_count_of_task
+SELECT count(*) FROM cache WHERE workflow = ? AND task = ?
+
+-- name: cache_tasks
+SELECT DISTINCT task FROM cache WHERE workflow = ?
+
 -- name: run_of_key
 SELECT run, params FROM run WHERE workflow = ? AND key = ?
+
+-- name: recorded
+-- What a run was to do: its first event.
+SELECT r.rerun_of, r.digest, e.body FROM run r JOIN event e ON e.run = r.run WHERE r.run = ? ORDER BY e.event LIMIT 1
 
 -- name: newest_run
 SELECT max(run) FROM run WHERE workflow = ?
@@ -124,6 +176,10 @@ SELECT t.task, t.position, t.state, t.attempts, a.attempt, a.ended_us IS NULL
 FROM attempt a JOIN task t ON t.run = a.run AND t.n = a.n
 WHERE a.run = ? ORDER BY a.started_us, a.n, a.attempt
 
+-- name: passes
+-- Of a `repeat`: a pass is over when an attempt has succeeded.
+SELECT count(*), coalesce(max(attempt), 0) FROM attempt WHERE run = ? AND n = ? AND state = 'succeeded'
+
 -- name: places
 SELECT task, position FROM task WHERE run = ? AND position IS NOT NULL
 
@@ -137,6 +193,9 @@ SELECT state, count(*) FROM task WHERE run = ? AND n < ? GROUP BY state
 -- name: open_attempts
 SELECT t.task, a.attempt, a.epoch FROM attempt a JOIN task t ON t.run = a.run AND t.n = a.n
 WHERE a.run = ? AND a.ended_us IS NULL
+
+-- name: newest_slot_of_all
+SELECT max(scheduled_us) FROM slot
 
 -- name: newest_slot
 SELECT max(scheduled_us) FROM slot WHERE workflow = ? AND trigger = ?

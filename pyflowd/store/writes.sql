@@ -44,6 +44,9 @@ INSERT OR IGNORE INTO sample (run, n, attempt, at_us, cpu_us, rss) VALUES (?, ?,
 -- name: definition
 INSERT OR IGNORE INTO definition (digest, text, compiled, seen_us) VALUES (?, ?, ?, ?)
 
+-- name: definition_change
+INSERT INTO definition_change (workflow, at_us, what, file, digest, detail) VALUES (?, ?, ?, ?, ?, ?)
+
 -- name: file
 INSERT INTO file (file, signature, workflow, digest, problems, claimed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 ON CONFLICT (file) DO UPDATE SET signature = ?2, workflow = ?3, digest = ?4, problems = ?5, claimed = ?6
@@ -79,6 +82,23 @@ INSERT INTO slot (workflow, trigger, scheduled_us, fate, reason, run) VALUES (?,
 INSERT INTO artifact (run, n, name, attempt, size, sha256, origin, folder) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
 ON CONFLICT (run, n, name) DO UPDATE SET attempt = ?4, size = ?5, sha256 = ?6, origin = ?7, folder = ?8
 
+-- name: cache
+INSERT INTO cache (workflow, task, item, key, recipe, run, n, made_us, expires_us)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+ON CONFLICT (workflow, task, item, key) DO UPDATE SET recipe = ?5, run = ?6, n = ?7, made_us = ?8, expires_us = ?9
+
+-- name: cache_clear
+DELETE FROM cache WHERE workflow = ?
+
+-- name: cache_clear_task
+DELETE FROM cache WHERE workflow = ? AND task = ?
+
+-- name: prune_cache
+DELETE FROM cache WHERE run = ?
+
+-- name: prune_cache_expired
+DELETE FROM cache WHERE expires_us < ?
+
 -- name: prune_artifacts
 DELETE FROM artifact WHERE run = ?
 
@@ -103,10 +123,17 @@ DELETE FROM slot WHERE workflow = ? AND scheduled_us < ?
 -- name: prune_host_events
 DELETE FROM event WHERE run IS NULL AND at_us < ?
 
+-- name: prune_changes
+-- The newest 100 of each workflow stay, whatever their age.
+DELETE FROM definition_change WHERE at_us < ? AND 100 <= (
+    SELECT count(*) FROM definition_change newer
+    WHERE newer.workflow = definition_change.workflow AND newer.change > definition_change.change)
+
 -- name: prune_definitions
 DELETE FROM definition WHERE digest NOT IN (SELECT digest FROM run)
     AND digest NOT IN (SELECT digest FROM workflow WHERE digest IS NOT NULL)
     AND digest NOT IN (SELECT digest FROM file WHERE digest IS NOT NULL)
+    AND digest NOT IN (SELECT digest FROM definition_change WHERE digest IS NOT NULL)
 
 -- name: notification
 INSERT INTO notification (notification, channel, state, body, created_us, next_us, ended_us, error)

@@ -20,6 +20,11 @@ if __name__ == "__main__":
 
         run = function.main
         sys.path.remove(root)  # what lies beside us is none of the user's modules
+    elif program == "plugin":
+        from pyflowd.task import plugin
+
+        run = plugin.main
+        sys.path.remove(root)
     elif program == "ssh":
         from pyflowd.task import ssh
 

@@ -47,20 +47,20 @@ class Failed(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    request = _decoded(_standard_input(), arguments[0])
+    request = _decoded(standard_input(), arguments[0])
     sys.path[:0] = request["path"]
     try:
         function = find(request["function"], request["path"])
         result = call(function, request["arguments"])
         give_on(result)
     except Failed as failed:
-        return _refuse(str(failed), failed.status)
+        return refuse(str(failed), failed.status)
     except Exception as error:  # noqa: BLE001  whatever the user's code raises is the task's failure
-        return _report(error)
+        return report(error)
     return 0
 
 
-def _standard_input() -> bytes:
+def standard_input() -> bytes:
     """All of it; afterwards it is empty for the user's code."""
     with open(0, "rb", closefd=False) as file:
         data = file.read()
@@ -96,14 +96,14 @@ def find(name: str, path: list[str]) -> Callable[..., Any]:
     found = sys.modules[module_name]
     for part in qualname.split("."):
         if not hasattr(found, part):
-            raise Failed(f"{module_name} has no {qualname}{_nearest(part, dir(found))}", 2)
+            raise Failed(f"{module_name} has no {qualname}{nearest(part, dir(found))}", 2)
         found = getattr(found, part)
     if not callable(found):
         raise Failed(f"{name} is no function: it is a {type(found).__name__}", 2)
     return found
 
 
-def _nearest(word: str, choices: list[str]) -> str:
+def nearest(word: str, choices: list[str]) -> str:
     import difflib  # costs time; only an error needs it
 
     close = difflib.get_close_matches(word, choices, n=1)
@@ -169,19 +169,19 @@ def _hint(value: Any) -> str:
 # ---- Errors ---------------------------------------------------------------------------------------------------------
 
 
-def _refuse(message: str, status: int) -> int:
+def refuse(message: str, status: int) -> int:
     sys.stderr.write(message + "\n")
-    _say(message)
+    say(message)
     return status
 
 
-def _report(error: Exception) -> int:
+def report(error: Exception) -> int:
     """The traceback, as if the user's code had been called by nobody; its last line is the attempt's own word."""
     import traceback  # costs time; only an error needs it
 
     kind = type(error)
     traceback.print_exception(kind, error, _user_traceback(error))
-    _say("".join(traceback.format_exception_only(kind, error)[-1:]), type=output.type_name(error))
+    say("".join(traceback.format_exception_only(kind, error)[-1:]), type=output.type_name(error))
     return 1
 
 
@@ -189,14 +189,14 @@ def _user_traceback(error: BaseException) -> TracebackType | None:
     """Its traceback, from the first frame on that is neither ours nor asyncio's."""
     found = error.__traceback__
     while found is not None:
-        file = found.tb_frame.f_code.co_filename
-        if file != __file__ and os.path.basename(os.path.dirname(file)) != "asyncio":
+        folder = os.path.dirname(found.tb_frame.f_code.co_filename)
+        if folder != os.path.dirname(__file__) and os.path.basename(folder) != "asyncio":
             return found
         found = found.tb_next
     return None
 
 
-def _say(message: str, **facts: str) -> None:
+def say(message: str, **facts: str) -> None:
     path = os.environ.get("PYFLOW_OUTPUT")
     if path:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from pyflowd.model import RUN_TERMINAL, TASK_TERMINAL, RunState, Section, Workflow
+from pyflowd.model import RUN_TERMINAL, TASK_TERMINAL, RunState, Section, TaskState, Workflow
 from pyflowd.runs import Runs, fold
 from pyflowd.sections import HANDLERS
 from pyflowd.state import Run, TaskRun
@@ -22,6 +22,7 @@ _workflow = msgspec.msgpack.Decoder(Workflow)
 _NODES = """
 SELECT n, task, state, reason, attempts, section, owner, item_key, position, outputs, facts FROM task WHERE run = ?
 """
+_KEPT = "SELECT n, task, item, key, recipe FROM cache WHERE run = ?"
 _ARTIFACTS = "SELECT n, name, size, sha256 FROM artifact WHERE run = ?"
 
 
@@ -39,6 +40,7 @@ def check_fold(root: Path) -> int:
             assert tasks_total == len(workflow.tasks)
             _check_run(database, folded)
             _check_nodes(database, folded)
+            _check_kept(database, folded)
             if RunState(state) in RUN_TERMINAL:
                 _check_end(folded)
             checked += 1
@@ -72,6 +74,15 @@ def _check_nodes(database: apsw.Connection, run: Run) -> None:
             assert kept.pop((node.index, name)) == (file.size_bytes, file.sha256), where
     assert not rows, f"run {run.run_id}: rows of nothing: {rows}"
     assert not kept, f"run {run.run_id}: artifacts of nothing: {kept}"
+
+
+def _check_kept(database: apsw.Connection, run: Run) -> None:
+    """What may be used again is a success of the run's own, kept under what was asked for."""
+    for n, task, item, key, recipe in database.execute(_KEPT, (run.run_id,)):
+        node = run.by_index[n]
+        where = f"run {run.run_id}, {node.name}: kept for later"
+        assert (node.state, node.reason, node.keep) == (TaskState.SUCCEEDED, None, (key, recipe)), where
+        assert (node.definition.name, node.item.key if node.item else "") == (task, item), where
 
 
 def _owner(node: TaskRun) -> int | None:

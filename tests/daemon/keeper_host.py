@@ -161,6 +161,7 @@ class KeeperHost:
         umask: int = 0o022,
         stdin: str | None = None,
         apart: bool = False,
+        masks: tuple[bytes, ...] = (),
         flush: bool = True,
     ) -> None:
         request = StartRequest(
@@ -176,6 +177,7 @@ class KeeperHost:
             orphan_grace_s=orphan_grace_s,
             log_max_bytes=log_max_bytes,
             apart=apart,
+            masks=masks,
         )
         stdin_fd = None
         if stdin is not None:

@@ -15,6 +15,7 @@ class Asked(NamedTuple):
     path: str
     query: dict[str, str]
     body: bytes
+    headers: dict[str, str] = {}  # noqa: RUF012  (of a tuple, never changed)
 
 
 Reply = tuple[int, Any]
@@ -37,7 +38,7 @@ class Site:
             def answer(self) -> None:
                 url = urlsplit(self.path)
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                asked = Asked(self.command, url.path, dict(parse_qsl(url.query)), body)
+                asked = Asked(self.command, url.path, dict(parse_qsl(url.query)), body, dict(self.headers))
                 site.asked.append(asked)
                 status, value = site.routes.get(asked.path, _not_there)(asked)
                 data = json.dumps(value).encode()
@@ -47,7 +48,7 @@ class Site:
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_GET = do_POST = answer  # noqa: N815  (the names are http.server's)
+            do_GET = do_POST = do_PUT = answer  # noqa: N815  (the names are http.server's)
 
             def log_message(self, *_: object) -> None:
                 """Nothing is printed."""

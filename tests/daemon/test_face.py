@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import Mock
 
+import psutil
 import pytest
 
 from pyflowd.errors import Forbidden
@@ -76,6 +77,66 @@ def test_output_that_is_followed_over_a_restart_comes_once(instance: Instance, g
     assert (client.returncode, error) == (1, "")
     said = [line.split()[-1] for line in output.splitlines() if line.endswith((" before", " said"))]
     assert said == ["before", "said"]
+
+
+@pytest.mark.parametrize("of", ["1", "w"])
+@pytest.mark.parametrize("kill", [True, False])
+def test_logs_that_are_followed_over_a_restart_come_once_and_whole(
+    instance: Instance, gate: Path, of: str, *, kill: bool
+) -> None:
+    instance.start()
+    instance.install("w.yaml", GATED.format(gate=gate).replace("while", "echo before; while"))
+    instance.run("w")
+    running(instance)
+    client = begin(instance, "logs", of, "-f", "--raw")
+    assert client.stdout is not None
+    assert client.stdout.readline() == "before\n"
+    instance.run("w")  # a newer run is not what is followed
+    instance.kill() if kill else instance.stop()
+    gate.touch()
+    instance.start()
+    output, error = client.communicate(timeout=30)
+    assert (client.returncode, output, error) == (0, "said\n", "")
+
+
+def test_logs_of_a_run_that_has_said_nothing_are_followed_over_a_restart(instance: Instance, gate: Path) -> None:
+    instance.start()
+    instance.install("w.yaml", GATED.format(gate=gate))
+    instance.run("w")
+    running(instance)
+    client = begin(instance, "logs", "w", "-f", "--raw")
+    wait_until(lambda: _has_a_log(client), "the client has the log")
+    instance.kill()
+    instance.start()
+    gate.touch()
+    output, error = client.communicate(timeout=30)
+    assert (client.returncode, output, error) == (0, "said\n", "")
+
+
+def _has_a_log(client: subprocess.Popen[str]) -> bool:
+    """Whether the daemon has handed it one."""
+    return any("/log/" in found.path for found in psutil.Process(client.pid).open_files())
+
+
+@pytest.mark.parametrize("kill", [True, False])
+def test_events_that_are_followed_over_restarts_come_once_and_whole(instance: Instance, *, kill: bool) -> None:
+    instance.start()
+    instance.install("w.yaml", "tasks: {a: {run: 'true'}}\n")
+    client = begin(instance, "events", "-f", "-n", "1", "-o", "json")
+    assert client.stdout is not None
+    seen = [json.loads(client.stdout.readline())["event"]]
+    for _ in range(3):
+        instance.wait_run(instance.run("w"))
+        instance.kill() if kill else instance.stop()
+        instance.start()
+        instance.wait_run(instance.run("w"))
+    lines = instance.ctl("events", "-n", 500, "-o", "json").stdout.splitlines()
+    known = [json.loads(line)["event"] for line in lines]
+    while seen[-1] != known[-1]:
+        seen.append(json.loads(client.stdout.readline())["event"])
+    client.terminate()
+    client.communicate(timeout=30)
+    assert seen == known[known.index(seen[0]) :]
 
 
 @pytest.mark.parametrize("of", ["1", "w"])
@@ -249,6 +310,6 @@ def test_who_may_not_is_told_which_group_to_ask_for(request_: Request, remedy: s
     unused = cast("Any", SimpleNamespace(clock=None))
     groups = {Level.READ: "lookers", Level.OPERATE: "doers"}
     of_runs = RunHandlers(unused, unused, unused, unused, unused, unused)
-    handlers = Handlers(of_runs, groups, cast("Any", Mock()), cast("Any", Mock()), cast("Any", Mock()))
+    handlers = Handlers(of_runs, groups, *(cast("Any", Mock()) for _ in range(4)))
     with pytest.raises(Forbidden, match=f"may not do this; {remedy}"):
         handlers.handle(request_, Peer(uid=65534, gid=65534, pid=1))

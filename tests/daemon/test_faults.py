@@ -77,6 +77,25 @@ def test_an_unknown_workflow_is_not_found_and_the_nearest_is_named(daemon: Insta
     one_line(daemon.ctl("run", "bakcup"), 3, 'no workflow "bakcup"', 'did you mean "backup"')
 
 
+@pytest.mark.parametrize("command", ["run", "show", "next", "logs"])
+def test_a_workflow_whose_file_is_refused_says_what_is_wrong_with_it(command: str, daemon: Instance) -> None:
+    daemon.write("bad.yaml", "tasks:\n  a:\n    rum: x\n")
+    wait_until(lambda: daemon.json("list"), "the file is seen")
+    one_line(daemon.ctl(command, "bad"), 6, "bad.yaml:3:5", 'no key "rum"', 'did you mean "run"', "pyflowctl list")
+
+
+def test_a_workflow_whose_file_is_not_read_says_why(daemon: Instance, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.yaml").write_text(SIMPLE)
+    (daemon.root / "workflows" / "far.yaml").symlink_to(tmp_path / "elsewhere.yaml")
+    one_line(daemon.ctl("run", "far"), 6, "far.yaml", "leads out of the folder", "copy the file here")
+
+
+@pytest.mark.parametrize(("option", "task"), [("--only", "a[3]"), ("--only", "a[x y]")])
+def test_one_item_cannot_be_asked_for_alone(option: str, task: str, daemon: Instance) -> None:
+    daemon.install("w.yaml", SIMPLE)
+    one_line(daemon.ctl("run", "w", option, task), 2, f'"{task}" is one item', "name the whole task here: a")
+
+
 @pytest.mark.parametrize("command", ["status", "logs", "graph", "cancel", "rerun"])
 def test_an_unknown_run_is_not_found(command: str, daemon: Instance) -> None:
     one_line(daemon.ctl(command, "4711"), 3, "no run 4711")
@@ -276,6 +295,7 @@ def test_an_idle_daemon_sleeps(daemon: Instance) -> None:
     wait_until(quiet, "a second in which it hardly wakes up")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root looks into a daemon, which may hold secrets")
 def test_neither_runs_nor_connections_leave_descriptors_or_memory_behind(daemon: Instance) -> None:
     daemon.install("w.yaml", "overlap: allow\ntasks: {a: {argv: ['true']}}")
     assert daemon.process is not None
@@ -462,8 +482,9 @@ def parts() -> Iterator[Parts]:
             "link",
             "logs",
             "selector",
-            "settings",
-            "host",
+            "launcher",
+            "lookups",
+            "admission",
         )
     )
     given |= {"control": control, "workflows": workflows, "health": health, "clock": clock, "timers": Timers()}

@@ -165,13 +165,18 @@ def test_what_is_under_way_when_the_daemon_stops_is_drained(instance: Instance, 
 
     server.routes["/slow"] = slow
     instance.start()
+    instance.install("later.yaml", "tasks: {t: {run: 'true'}}")
     run = start(instance, {"tasks": {"t": {"http": {"url": f"{server.url}/slow", "method": "POST"}}}})
     assert asked.wait(20)
-    threading.Timer(0.3, go.set).start()
-    instance.stop()
+    instance.process.terminate()  # type: ignore[union-attr]
+    wait_until(lambda: "requests under way are waited for" in instance.ctl("status").stdout, "it says that it stops")
+    later = instance.run("later")
+    go.set()
+    assert instance.wait_dead() == 0
     instance.start()
     assert instance.wait_run(run)["state"] == "succeeded"
     assert len(server.seen) == 1
+    assert instance.wait_run(later)["state"] == "succeeded", "what was recorded meanwhile is started by the next daemon"
 
 
 @pytest.mark.parametrize(("method", "state", "asked"), [("GET", "succeeded", 2), ("POST", "failed", 1)])

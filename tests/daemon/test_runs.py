@@ -109,6 +109,28 @@ def test_the_same_key_is_the_same_run(daemon: Instance) -> None:
     assert [daemon.run(name, "--key", "k"), daemon.run(name, "--key", "k2")] == [first, first + 1]
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_the_same_key_for_other_tasks_is_refused(daemon: Instance, *, ended: bool) -> None:
+    name = install(daemon, {"tasks": {"a": {"run": "true"}, "b": {"run": "true"}}})
+    first = daemon.run(name, "--key", "k", "--only", "b")
+    if ended:
+        daemon.wait_run(first)
+    done = daemon.ctl("run", name, "--key", "k", "--only", "a")
+    assert (done.returncode, done.stderr) == (
+        6, f'pyflowctl: the key "k" was used for run {first}, with other tasks; use another key\n'
+    )  # fmt: skip
+
+
+def test_the_same_key_for_the_same_tasks_is_the_same_run_also_of_a_newer_definition(daemon: Instance) -> None:
+    tasks = {"a": {"run": "true"}, "b": {"run": "true"}}
+    name = install(daemon, {"tasks": tasks})
+    first = daemon.run(name, "--key", "k", "--only", "b")
+    daemon.wait_run(first)
+    daemon.write(f"{name}.yaml", json.dumps({"tasks": {**tasks, "c": {"run": "true"}}}))
+    wait_until(lambda: '"c"' in daemon.ctl("show", name).stdout, "the newer definition is in force")
+    assert daemon.run(name, "--key", "k", "--only", "b") == first
+
+
 def test_params_reach_the_task_as_variables(daemon: Instance) -> None:
     definition = {
         "params": {"who": {}, "the-count": {"type": "integer", "default": 2}, "on": {"type": "boolean"}},

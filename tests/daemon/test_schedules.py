@@ -17,8 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pyflowd.admission import Admission
 from pyflowd.clock import US, from_us, to_us
 from pyflowd.model import Exit, Overlap, Param, ParamType, RunState, Schedule, Shell, Task, Workflow
+from pyflowd.pool import Pool
 from pyflowd.runs import Runs
 from pyflowd.schedule import jitter_us
 from pyflowd.store.store import Store
@@ -46,7 +48,7 @@ class Host:
         self.timers = Timers()
         self.store = Store(str(self.folder))
         self.runs = Runs(self.store, self.clock, self.timers, 100, zone("UTC"))
-        self.workflows = Workflows(self.store, self.runs, "host", zone("UTC"))
+        self.workflows = Workflows(self.store, self.runs, Admission(self.runs, Pool(1), {}), "host", zone("UTC"))
         self.workflows.restore(self.clock.wall_us())
         self.runs.rebuild(self.workflows.compiled)
         self.workflows.admit_all()
@@ -274,11 +276,16 @@ def test_of_a_down_time_of_years_only_the_newest_slots_are_written(host: Host) -
     assert len(host.rows()) == 90 * 24
 
 
-def test_a_file_that_comes_back_after_the_clock_was_set_back_fires_nothing_twice(host: Host) -> None:
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_file_that_comes_back_after_the_clock_was_set_back_fires_nothing_twice(
+    host: Host, *, restarted: bool
+) -> None:
     """A slot that would be recorded a second time ended the daemon, and each of its restarts."""
     host.install(HOURLY)
     host.advance(1.5 * HOUR)
     host.remove()
+    if restarted:
+        host.restart()
     host.set_clock(NOON)
     host.install(HOURLY)
     host.advance(1.5 * HOUR)

@@ -395,6 +395,8 @@ def test_the_levels_of_all_requests_are_as_agreed() -> None:
     assert {kind.__name__: level.name for kind, level in LEVELS.items() if level is not Level.READ} == {
         "StartRun": "OPERATE", "CancelRun": "OPERATE", "RerunRun": "OPERATE", "PauseWorkflow": "OPERATE",
         "SendNotification": "OPERATE", "AnswerApproval": "OPERATE", "Reload": "ADMIN",
+        "SetSecret": "ADMIN", "RemoveSecret": "ADMIN", "ListSecrets": "ADMIN", "RekeySecrets": "ADMIN",
+        "ClearCache": "OPERATE",
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from pyflowd import engine
 from pyflowd.events import (
     AttemptEnded,
     AttemptStarting,
+    CacheDecided,
     CancelRequested,
     ConditionDecided,
     Event,
@@ -50,6 +51,8 @@ class Driver:
         """What the list of a fan-out is."""
         self.holds: dict[str, bool | str] = {}
         """What a condition comes to; a text is an error. By the node's name, else by its task's."""
+        self.kept: dict[str, CacheDecided] = {}
+        """What there is of earlier successes; by the node's name."""
         self.again: dict[str, list[bool]] = {}
         """Whether a `repeat` has a further pass, one answer after the other."""
         self.asked: list[Decide] = []
@@ -63,6 +66,8 @@ class Driver:
         while todo:
             effect = todo.pop(0)
             if isinstance(effect, Decide):
+                if not engine.is_asked(self.run, effect):
+                    continue
                 self.asked.append(effect)
                 answer = self._step(self._answer(effect))
                 todo += answer.effects
@@ -86,6 +91,8 @@ class Driver:
                 return ConditionDecided(name, self.now_us, value is True, {"x": 1}, error)
             case Question.ITEMS:
                 return Expanded(name, self.now_us, [(key, key) for key in self.items.get(name, ["a", "b"])])
+            case Question.CACHE:
+                return self.kept.get(name, CacheDecided(name, self.now_us, "k", "recipe", why="none is kept"))
             case Question.REPEAT:
                 answers = self.again.get(plain, [])
                 return RepeatDecided(name, self.now_us, answers.pop(0) if answers else False)
@@ -115,7 +122,7 @@ class Driver:
 
     def ready(self) -> list[str]:
         """Names of what may be started now, in order, as far as places go."""
-        return list(dict.fromkeys(node.name for node in self.run.ready if node.state is TaskState.QUEUED))
+        return list(dict.fromkeys(node.name for _, _, node in sorted(self.run.ready) if node.state is TaskState.QUEUED))
 
     def next(self) -> str | None:
         node = self.run.next_ready(host_has_place=True)

@@ -80,3 +80,15 @@ def test_its_quota_holds(tmp_path: Path) -> None:
     path = Path(TaskLogs(str(tmp_path)).path(1, "get", 1))
     assert path.stat().st_size == 500_000
     assert path.stat().st_blocks * 512 <= 110_000
+
+
+def test_a_secret_in_a_line_is_not_written_also_over_two_lines(tmp_path: Path) -> None:
+    clock = FakeClock()
+    log = AttemptLog(*TaskLogs(str(tmp_path)).create(1, "get", 1), clock, masks=(b"token-0123\nline-4567",))
+    log.write("GET /?q=token-0123")
+    log.write("token-0123")
+    log.write("line-4567 and token-01")
+    log.write("token-0123")
+    log.close()
+    content = Path(TaskLogs(str(tmp_path)).path(1, "get", 1)).read_bytes()
+    assert content == b"GET /?q=***\n*** and token-01\n***\n"

@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyflowd.clock import to_us
-from pyflowd.commandline import Invocation, LogOptions, instant_us, parse
+from pyflowd.commandline import Invocation, LogOptions, instant_us, parse, two_runs
 from pyflowd.errors import UsageError
 from pyflowd.grammar import COMMANDS, GLOBAL_OPTIONS, LATER, command_help, full_help, short_help
 from pyflowd.layout import zone_of
 from pyflowd.protocol import (
     AnswerApproval,
     CancelRun,
+    ClearCache,
     GetArtifact,
     GetGraph,
     GetHealth,
@@ -23,6 +24,8 @@ from pyflowd.protocol import (
     GetVersion,
     ListApprovals,
     ListArtifacts,
+    ListCache,
+    ListChanges,
     ListEvents,
     ListNext,
     ListNotifications,
@@ -85,6 +88,11 @@ def refusal(line: str) -> str:
         ("pause deploy", PauseWorkflow(workflow="deploy")),
         ("resume deploy", PauseWorkflow(workflow="deploy", paused=False)),
         ("show deploy", ShowWorkflow(workflow="deploy")),
+        ("show deploy@3f0c2a --origin", ShowWorkflow(workflow="deploy", version="3f0c2a", origin=True)),
+        ("show deploy@~2", ShowWorkflow(workflow="deploy", version="~2")),
+        ("history deploy --definition -n 5", ListChanges(workflow="deploy", limit=5)),
+        ("diff deploy", None),
+        ("schema", None),
         ("graph deploy", GetGraph(of="deploy")),
         ("next", ListNext()),
         ("next deploy -n 3", ListNext(workflow="deploy", limit=3)),
@@ -96,6 +104,12 @@ def refusal(line: str) -> str:
         ("events", ListEvents()),
         ("events -f --run 42 -n 7", ListEvents(run=42, limit=7, follow=True)),
         ("notify oncall hello", SendNotification(channel="oncall", text="hello")),
+        ("cache", ListCache()),
+        ("cache report", ListCache(workflow="report")),
+        ("cache clear report", ClearCache(workflow="report")),
+        ("cache clear report extract", ClearCache(workflow="report", task="extract")),
+        ("run deploy --no-cache", StartRun(workflow="deploy", params_are_text=True, no_cache=True)),
+        ("rerun 42 --no-cache", RerunRun(run=42, no_cache=True)),
         ("notifications", ListNotifications()),
         ("notifications -n 5", ListNotifications(limit=5)),
         ("reload", Reload()),
@@ -173,6 +187,8 @@ def test_the_options_of_logs_reach_the_client() -> None:
         ("stauts", 'there is no command "stauts" (did you mean "status"?); `pyflowctl help` names all'),
         ("explain 42", '"explain" is not in this version yet; `pyflowctl help` names what is'),
         ("run", "run needs WORKFLOW|FILE; usage: "),
+        ("cache clear", "cache clear needs WORKFLOW"),
+        ("cache one two", 'cache: "two" is too much; write cache [WORKFLOW], or cache clear WORKFLOW [TASK]'),
         ("cancel 1 2 3", 'cancel: "3" is too much; usage: pyflowctl cancel RUN'),
         ("notify oncall", "notify needs TEXT; usage: pyflowctl notify CHANNEL TEXT"),
         ("notify ../x hello", '"../x" cannot be the name of a channel: letters, digits, _ . - only, 63 at most'),
@@ -185,6 +201,12 @@ def test_the_options_of_logs_reach_the_client() -> None:
         ("pause a/b", '"a/b" cannot be the name of a workflow'),
         ("history --stat failed", 'history has no option --stat (did you mean "--state"?); see: pyflowctl help '),
         ("history --state broken", '--state: "broken" is none of queued, running, succeeded, failed, cancelled'),
+        ("history --definition", "history --definition needs WORKFLOW"),
+        ("history w --definition --since 2h", "history: --definition and --since do not go together"),
+        ("show w@", '"w@" names no version: write six or more digits of its SHA-256, or ~1 for the one before'),
+        ("show w@3F0C2A", '"w@3F0C2A" names no version'),
+        ("show w@3f0c2", '"w@3f0c2" names no version'),
+        ("show w@../x", '"w@../x" names no version'),
         ("history -n many", '--limit: "many" is not a number from 1 to 1000000'),
         ("history -n 0", '--limit: "0" is not a number from 1 to 1000000'),
         ("history -n " + "9" * 5000, '--limit: "999'),
@@ -278,3 +300,16 @@ def test_now_is_not_read_from_a_clock() -> None:
     assert parse(["history", "--since", "1h"], now_us=early, zone=BERLIN).request == ListRuns(
         since_us=early - 3_600_000_000
     )
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ("41", None, "run 41 is to be compared with another one: pyflowctl diff 41 RUN"),
+        ("41", "deploy", '"deploy" is not a run'),
+        ("deploy", "41", '"deploy" is not a run'),
+    ],
+)
+def test_a_run_is_compared_with_a_run(one: str, other: str | None, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        two_runs(one, other)

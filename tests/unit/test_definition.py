@@ -269,18 +269,18 @@ def test_an_unknown_key_comes_with_the_nearest_word(text: str, word: str) -> Non
 
 @pytest.mark.parametrize(
     "text",
-    ["catchup: all\n", "expect: {}\n", "pools: {}\n", "gates: {}\n", "concurrency: {}\n"],
+    ["catchup: all\n", "expect: {}\n"],
 )
 def test_a_key_of_a_later_version_is_refused_as_such(text: str) -> None:
     assert only(refused(text + TASKS)).code == "later"
 
 
-@pytest.mark.parametrize("key", ["credentials", "resources", "locks", "cache", "pool", "priority"])
+@pytest.mark.parametrize("key", ["resources"])
 def test_a_task_key_of_a_later_version_is_refused_as_such(key: str) -> None:
     assert task_problem(f"{{run: x, {key}: x}}").code == "later"
 
 
-@pytest.mark.parametrize("kind", ["uses", "steps"])
+@pytest.mark.parametrize("kind", ["steps"])
 def test_a_kind_of_a_later_version_is_refused_as_such(kind: str) -> None:
     assert task_problem(f"{{{kind}: {{}}}}").code == "later"
 
@@ -478,7 +478,8 @@ def test_a_cycle_of_ten_thousand_tasks_is_found() -> None:
     [
         ("{x: string}", "expected a mapping"),
         ("{x: {type: text}}", "expected one of string"),
-        ("{x: {type: secret}}", "not supported"),
+        ("{x: {type: array, items: secret}}", "the type secret is for params"),
+        ("{x: {type: secret, default: 'the value itself'}}", "expected the name of a secret"),
         ("{x: {type: integer, default: '1'}}", "expected an integer"),
         ("{x: {type: integer, default: 5, maximum: 4}}", "more than 4"),
         ("{x: {default: c, enum: [a, b]}}", "none of"),

@@ -83,6 +83,12 @@ def test_the_items_of_a_mapping_are_keys_and_values() -> None:
     assert fan_out("for_each: {a: 1, b: [2]}").items == [{"key": "a", "value": 1}, {"key": "b", "value": [2]}]
 
 
+def test_items_of_a_mapping_are_known_by_its_keys() -> None:
+    assert fan_out("for_each: {a: 1, b: [2]}").key == "${{ item.key }}"
+    assert fan_out("for_each: {a: 1, b: [2]}, as: host").key == "${{ host.key }}"
+    assert fan_out("for_each: {a: 1, b: [2]}, key: 'k${{ index }}'").key == "k${{ index }}"
+
+
 @pytest.mark.parametrize(
     ("condition", "each"), [("item == 1", True), ("index > 0", True), ("params.hosts == []", False)]
 )
@@ -133,7 +139,8 @@ def test_true_is_not_one_in_a_matrix() -> None:
         ("for_each: hello", "expected a list or an expression"),
         ("for_each: 3", "expected a list or an expression"),
         ("for_each: 'a ${{ params.hosts }}'", "becomes text"),
-        ("for_each: [a, b, a]", "two items are the same"),
+        ("for_each: [a, b, a]", 'items 1 and 3 have the same key, "a"'),
+        ("for_each: [{n: 1, of: [2]}, {of: [2], n: 1}]", "items 1 and 2 have the same key"),
         (f"for_each: [{', '.join(['1'] * (MAX_ITEMS + 1))}]", f"at most {MAX_ITEMS}"),
         ("for_each: [a], as: run", "name of something else"),
         ("for_each: [a], as: a-b", "no name for an item"),
@@ -216,7 +223,7 @@ def test_outputs_and_artifacts_have_their_fields() -> None:
         ("outputs: {x: {type: integer, pattern: a}}", "is for text"),
         ("outputs: {x: {type: integer, max_items: 1}}", "is for lists"),
         ("outputs: [x]", "expected a mapping"),
-        ("outputs: {x: secret}", "not supported"),
+        ("outputs: {x: secret}", "the type secret is for params"),
         ("capture: stderr", "expected one of stdout"),
         ("artifacts: {../x: y}", "no name"),
         ("artifacts: {x: {optional: true}}", "no path"),

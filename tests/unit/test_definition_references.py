@@ -79,7 +79,7 @@ def test_what_is_there_is_no_problem(text: str) -> None:
         ("tasks: {a: {run: x, on_error: {b: {run: x, if: run.outcome == 'x'}}}}\n", "in handlers only"),
         ("tasks: {a: {run: x, if: run.name == 'x'}}\n", 'run has no "name"'),
         ("tasks: {a: {run: x, env: {A: b}, if: env.HOME == 'x'}}\n", 'no variable "HOME"'),
-        ("tasks: {a: {run: x, env: {A: '${{ secrets.k }}'}}}\n", "not supported by this version"),
+        ("tasks: {a: {run: x, if: secrets.k}}\n", "a secret may not stand here"),
         ("tasks: {a: {run: x, env: {A: '${{ event.body }}'}}}\n", "not supported by this version"),
         ("env: {A: '${{ tasks.a.state }}'}\ntasks: {a: {run: x}}\n", "not known here"),
         ("tasks: {a: {run: x}}\nfinally: {b: {run: x, if: tasks.c.failed == 1}, c: {run: x}}\n", "does not wait for c"),

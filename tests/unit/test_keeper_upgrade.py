@@ -30,6 +30,9 @@ def attempts(draw: st.DrawFn) -> Attempt:
     attempt.program, attempt.cwd, attempt.user = draw(st.binary()), draw(st.binary()), draw(names)
     attempt.cpu = (draw(st.integers(0)), 1, 2)
     if draw(st.booleans()):
+        attempt.masks = tuple(draw(st.lists(st.binary(), min_size=1, max_size=3)))
+        attempt.held = draw(st.dictionaries(st.integers(0, 2), st.binary(), max_size=3))
+    if draw(st.booleans()):
         attempt.end = (EXIT, ("0", "", *draw(st.lists(names, max_size=3))))
     return attempt
 
@@ -58,7 +61,7 @@ def fields_of(state: upgrade.State) -> dict[str, object]:
 
 
 def test_every_field_of_an_attempt_goes_over_an_upgrade() -> None:
-    others = {"id", "cpu", "stop", "program", "cwd", "user", "end"}
+    others = {"id", "cpu", "stop", "program", "cwd", "user", "end", "masks", "held"}
     assert set(upgrade._NUMBERS) | others == set(Attempt.__slots__)
 
 
@@ -90,6 +93,11 @@ def test_a_state_of_the_first_version_is_read_and_its_attempts_have_one_pipe() -
     assert (live.log_open, live.logged, live.acknowledged) == (True, True, False)
     assert (over.id, over.end) == ("over", (EXIT, ("0", "")))
     assert sorted(upgrade.descriptors_of(state)) == [3, 4, 5, 6, 7, 8, 10, 11, 12]
+
+
+def test_a_keeper_that_masks_nothing_refuses_what_is_written_now() -> None:
+    """A START with secrets may wait unread in the daemon's socket."""
+    assert int(take_frames(bytearray(upgrade.pack(upgrade.State())))[0][1][0]) > 2
 
 
 def test_a_keeper_that_knows_one_pipe_only_refuses_what_is_written_now() -> None:

@@ -68,11 +68,25 @@ def test_a_start_is_read_as_it_was_written() -> None:
     assert read.descriptors == 3
 
 
+@given(st.lists(st.binary(max_size=40), max_size=4))
+def test_secrets_of_any_bytes_go_with_a_start(secrets: list[bytes]) -> None:
+    start = wire.Start("a", [b"x"], [], b"/")
+    start.masks = tuple(secrets)
+    ((_, fields),) = wire.take_frames(bytearray(wire.pack_start(start)))
+    assert wire.unpack_start(fields).masks == tuple(secrets)
+
+
+def test_a_start_without_secrets_is_what_it_always_was() -> None:
+    start = wire.Start("a", [b"x"], [], b"/")
+    ((_, fields),) = wire.take_frames(bytearray(wire.pack_start(start)))
+    assert len(fields) == 12
+
+
 def test_fields_added_by_a_newer_version_are_passed_over() -> None:
     start = wire.Start("a", [b"x"], [], b"/")
     ((kind, fields),) = wire.take_frames(bytearray(wire.pack_start(start)))
     assert kind == wire.START
-    assert wire.unpack_start([*fields, b"newer"]).attempt == "a"
+    assert wire.unpack_start([*fields, b"", b"", b"newer"]).attempt == "a"
 
 
 @pytest.mark.parametrize("name", [b"", b"x" * 201, b"a\tb", b"a\nb", b"a\x7fb", b"\xff\xfe"])

@@ -249,6 +249,12 @@ def test_tasks_of_the_workflow_are_offered_for_only(tmp_path: Path) -> None:
         assert names("run", "w", "--only", "c") == ["checksum", "clean"]
 
 
+def test_what_may_be_cleared_is_offered(tmp_path: Path) -> None:
+    assert names("cache", "c") == ["clear"]
+    with typed(tmp_path, frame(GraphView(title="w", tasks=TASKS)) + frame(Done())):
+        assert names("cache", "clear", "w", "c") == ["checksum", "clean"]
+
+
 def test_only_live_runs_are_offered_for_a_cancel(tmp_path: Path) -> None:
     with typed(tmp_path, frame(HOST) + frame(Done())):
         assert names("cancel", "") == ["57", "58"]

@@ -7,22 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from pyflowd import commandline, notify_channels, settings
+from pyflowd import commandline, notify_channels, secrets_settings, settings
 from pyflowd.assembly import Missing, assemble
 from pyflowd.definition import RETENTION, WORKFLOW
+from pyflowd.definition_cache import CACHE
 from pyflowd.definition_fan_out import NAMES, REPEAT
-from pyflowd.definition_http import _FILE as UPLOAD
-from pyflowd.definition_http import HTTP
-from pyflowd.definition_http_parts import _AUTH as AUTH
-from pyflowd.definition_http_parts import _BASIC as BASIC
-from pyflowd.definition_http_parts import _EXPECT as EXPECT
-from pyflowd.definition_http_parts import _PAGINATE as PAGINATE
-from pyflowd.definition_http_parts import _TEST as TEST
-from pyflowd.definition_http_parts import _TLS as TLS
+from pyflowd.definition_http import HTTP, UPLOAD
+from pyflowd.definition_http_parts import AUTH, BASIC, EXPECT, PAGINATE, TEST, TLS
 from pyflowd.definition_kinds import KINDS
 from pyflowd.definition_notify import NOTIFY, NOTIFY_RULE
 from pyflowd.definition_outputs import ARTIFACT, OUTPUT
 from pyflowd.definition_params import ITEMS, PARAM
+from pyflowd.definition_places import CONCURRENCY, GATES
 from pyflowd.definition_process import OPERATIONS, SSH
 from pyflowd.definition_references import HANDLER_RUN_MEMBERS, RUN_MEMBERS, TASK_MEMBERS
 from pyflowd.definition_task import LOG, RETRY, TASK
@@ -139,10 +135,24 @@ def test_the_examples_of_channels_and_those_in_etc_are_settings() -> None:
     assert set(settings.parse("etc", keys_only.encode()).channels) == {"oncall", "ops", "deploys", "managers", "pager"}
 
 
+def test_every_key_of_a_provider_of_secrets_and_no_other_stands_in_the_manual() -> None:
+    tables = (secrets_settings.PROVIDER, secrets_settings.VAULT)
+    assert keys("pyflowd.yaml.5", "SECRETS") == {key for table in tables for key in table.keys}
+
+
+def test_the_example_of_the_secrets_is_settings() -> None:
+    shown = re.findall(r"^\.EX\n(secrets:\n.*?)^\.EE$", section("pyflowd.yaml.5", "SECRETS"), re.MULTILINE | re.DOTALL)
+    found = settings.parse("pyflowd.yaml", "".join(shown).encode())
+    assert found.secrets is not None
+    assert {type(provider).__name__ for provider in found.secrets} == {
+        "Files", "Credentials", "Environment", "LocalStore", "Command", "Vault",
+    }  # fmt: skip
+
+
 def test_the_examples_of_the_settings_are_settings() -> None:
     lines = re.findall(r"^Example:\n(.+)$", section("pyflowd.yaml.5", "SETTINGS"), re.MULTILINE)
     found = settings.parse("pyflowd.yaml", "\n".join(lines).encode())
-    assert (len(lines), found.max_tasks, found.group_operate) == (11, 64, "wheel")
+    assert (len(lines), found.max_tasks, found.group_operate) == (14, 64, "wheel")
 
 
 def test_the_defaults_in_the_manual_are_the_defaults() -> None:
@@ -171,6 +181,9 @@ def test_every_option_of_the_daemon_stands_in_the_manual() -> None:
         ("PARAMS", PARAM),
         ("RETRIES", RETRY),
         ("LOOPS", REPEAT),
+        ("CACHES", CACHE),
+        ("PLACES", CONCURRENCY),
+        ("GATES", GATES),
         ("OUTPUTS", OUTPUT),
         ("CALLS", CALL),
         ("APPROVALS", APPROVAL),
@@ -206,7 +219,7 @@ def _whole(heading: str, example: str) -> str:
     """A whole definition round an example."""
     tasks = "tasks:\n  dump: {run: 'true'}\n  check: {run: 'true'}\n"
     match heading:
-        case "KEYS OF A WORKFLOW" | "SCHEDULES":
+        case "KEYS OF A WORKFLOW" | "SCHEDULES" | "PLACES" | "GATES":
             return example if example.startswith("tasks:") else _params(example) + example + tasks
         case "PARAMS":
             return f"params:\n{_indented(example, 2)}{tasks}"
@@ -235,6 +248,9 @@ def _params(example: str) -> str:
         "PARAMS",
         "RETRIES",
         "LOOPS",
+        "CACHES",
+        "PLACES",
+        "GATES",
         "OUTPUTS",
         "CALLS",
         "APPROVALS",

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from pyflowd import layout, render
 from pyflowd.commandline import parse
 from pyflowd.errors import NotFound, Refused
-from pyflowd.layout import Cell, Style, Table, fit, span, text_width
+from pyflowd.layout import Cell, Style, Table, fit, span, text_width, wrapped
 from pyflowd.protocol import (
     AnswerView,
     ApprovalPage,
@@ -41,6 +41,7 @@ from tests.unit import views, views_language
 from tests.unit.views import DIAMOND, FAILED, HOST, NOW_US, QUEUED, RUNNING, SUCCEEDED, TASKS, WORKFLOWS
 from tests.unit.views_language import ACCOUNTS, APPROVAL, APPROVE, FETCH, HANDLERS, ITEM, SKIPPED, SYNC
 
+LOOP = TaskView(task="a", state="running", attempts=3, pass_number=3, passes_max=9)
 REPLIES = views.REPLIES | views_language.REPLIES
 SNAPSHOTS = Path(__file__).resolve().parent.parent / "snapshots"
 TERMINAL = Style(width=80, terminal=True, timezone="Europe/Berlin", now_us=NOW_US)
@@ -158,6 +159,22 @@ def test_a_state_is_told_by_word_and_glyph_as_well_as_by_colour(state: str) -> N
         (TaskView(task="a", state="skipped", reason="condition_false"), "skipped: its condition is false"),
         (TaskView(task="a", state="skipped", reason="not_asked"), "skipped: the run was asked for other tasks only"),
         (FETCH, "succeeded: 397 of 400, 3 failed"),
+        (LOOP, "running (pass 3 of at most 9)"),
+        (replace(LOOP, state="succeeded"), "succeeded (pass 3)"),
+        (
+            replace(LOOP, state="failed", reason="exit_code", exit_code=7, attempts=4),
+            "failed: exit code 7 (pass 3 of at most 9, attempt 4)",
+        ),
+        (
+            replace(LOOP, state="failed", reason="repeat_exhausted", error="not so after 9 passes"),
+            "failed: not so after 9 passes",
+        ),
+        (replace(LOOP, state="retrying", retry_us=NOW_US + 30_000_000), "next pass in 30 s (pass 3 of at most 9)"),
+        (
+            replace(LOOP, state="retrying", reason="exit_code", exit_code=7, retry_us=NOW_US + 30_000_000),
+            "retrying in 30 s: exit code 7 (pass 3 of at most 9)",
+        ),
+        (TaskView(task="a", state="waiting", passes_max=9), "waiting"),
         (
             replace(FETCH, state="running", items={"succeeded": 120, "queued": 200, "running": 8, "retrying": 1}),
             "running: 120 of 329, 8 running, 1 retrying",
@@ -230,6 +247,13 @@ def test_items_that_are_not_shown_are_counted_after_those_that_are() -> None:
     assert lines[at].strip() == "and 14 more: pyflowctl status 61 --items"
     assert "fetch[acme]" in lines[at - 1]
     assert "restore-test" in lines[at + 1]
+
+
+def test_cancelled_items_that_are_not_shown_are_counted_too() -> None:
+    whole = replace(FETCH, items={"succeeded": 90, "failed": 1, "cancelled": 9})
+    shown = [replace(ITEM, state="failed", task="fetch[x]"), replace(ITEM, state="cancelled", task="fetch[y]")]
+    text = output("status 42", TERMINAL, [FAILED, TaskPage(tasks=[whole, *shown])]).decode()
+    assert "and 8 more: pyflowctl status 42 --items" in text
 
 
 def test_items_that_succeeded_are_not_counted_as_left_out() -> None:
@@ -355,6 +379,25 @@ def test_what_of_the_folder_is_ignored_stands_below_the_list() -> None:
     assert "  ! ignored: x.yaml" in output("reload", TERMINAL, pages).decode()
 
 
+def test_a_run_that_only_waits_for_an_answer_is_not_counted_as_running() -> None:
+    asks = replace(RUNNING, run=APPROVAL.run, running=["approve"])
+    text = output("status", TERMINAL, [replace(HOST, running=[asks, RUNNING], approvals=[APPROVAL])]).decode()
+    assert text.startswith("1 running, ")
+    assert "1 waiting for an answer" in text
+
+
+def test_a_run_that_waits_for_an_answer_and_does_something_else_is_running() -> None:
+    both = replace(RUNNING, run=APPROVAL.run, running=["approve", "fetch (3 of 8)"])
+    text = output("status", TERMINAL, [replace(HOST, running=[both], approvals=[APPROVAL])]).decode()
+    assert text.startswith("1 running, 1 queued, 1 waiting for an answer" if HOST.queued else "1 running, 1 waiting")
+
+
+def test_a_host_whose_files_are_all_refused_does_not_say_that_there_are_none() -> None:
+    refused = replace(HOST, workflows=0, running=[], queued=[])
+    assert HOST.problems
+    assert output("status", TERMINAL, [refused]).decode().startswith("no workflow is in force: ")
+
+
 def test_failures_that_are_not_shown_are_counted() -> None:
     text = output("status", TERMINAL, [replace(HOST, failed_24h=4)]).decode()
     assert "and 3 more: pyflowctl history --state failed" in text
@@ -422,6 +465,29 @@ def test_a_text_that_is_cut_fits(text: str, columns: int) -> None:
 )  # fmt: skip
 def test_wide_characters_are_not_cut_in_half(text: str, columns: int, wanted: str) -> None:
     assert fit(text, columns) == wanted
+
+
+@given(st.text(alphabet="ab 你\u0301", max_size=80), st.integers(2, 30))
+def test_wrapping_loses_nothing_but_the_spaces_between_lines(text: str, columns: int) -> None:
+    lines = wrapped(text, columns)
+    assert all(text_width(line) <= columns for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+def test_a_long_reason_of_a_task_takes_lines_of_its_own_and_no_column_of_others() -> None:
+    reason = "cannot run /srv/program: " + "no such file or directory " * 8
+    bad = TaskView(task="b", state="failed", reason="start_failed", error=reason, started_us=NOW_US, ended_us=NOW_US)
+    text = output("status 42", TERMINAL, [FAILED, TaskPage(tasks=[*TASKS, bad])]).decode()
+    assert re.search(r"checksum +succeeded .* 02:31:03", text)
+    assert text.count("directory") == 8
+    assert max(map(text_width, text.splitlines()[5:])) <= 80
+
+
+def test_beyond_a_terminal_a_long_reason_is_whole_and_widens_no_other_row() -> None:
+    rows = [[Cell("a"), Cell("failed: " + "x" * 300), Cell("end")], [Cell("b"), Cell("failed"), Cell("end")]]
+    lines = Table(STYLES["pipe"]).lines(rows)
+    assert "x" * 300 in lines[0]
+    assert lines[1] == "  b  failed  end"
 
 
 def test_columns_of_wide_characters_are_aligned() -> None:

@@ -10,13 +10,16 @@ import apsw
 import msgspec
 import pytest
 
+from pyflowd.admission import Admission
 from pyflowd.clock import US
 from pyflowd.errors import Unavailable
 from pyflowd.events import AttemptEnded, DaemonStopped, RunCreated
 from pyflowd.janitor import Janitor
+from pyflowd.live import LiveRun
 from pyflowd.model import Exit, Retention, Shell, Task, Workflow
+from pyflowd.pool import Pool
 from pyflowd.retention import RUNS_PER_PIECE, Retirement, expired
-from pyflowd.runs import LiveRun, Runs
+from pyflowd.runs import Runs
 from pyflowd.scratch import Scratch
 from pyflowd.store import statements
 from pyflowd.store import store as store_module
@@ -41,7 +44,8 @@ class Host:
         self.clock, self.timers = FakeClock(), Timers()
         self.store = Store(str(root / "state"))
         self.runs = Runs(self.store, self.clock, self.timers, 100, zone("UTC"))
-        self.workflows = Workflows(self.store, self.runs, "host", zone("UTC"))
+        admission = Admission(self.runs, Pool(1), {})
+        self.workflows = Workflows(self.store, self.runs, admission, "host", zone("UTC"))
         self.logs = TaskLogs(str(root / "log"))
 
     def commit(self) -> None:

@@ -10,10 +10,18 @@ from typing import Any
 import pytest
 
 from pyflowd import view_tasks
-from pyflowd.events import AttemptEnded, AttemptRunning, AttemptStarting, CancelRequested, RunCreated
-from pyflowd.model import Approval, Artifact, Call, Given, KeptFile, TaskState, Workflow
+from pyflowd.events import (
+    AttemptEnded,
+    AttemptRunning,
+    AttemptStarting,
+    CancelRequested,
+    RetryDue,
+    RunCreated,
+)
+from pyflowd.live import LiveRun
+from pyflowd.model import Approval, Artifact, Call, Given, Jitter, KeptFile, Repeat, Retry, TaskState, Workflow
 from pyflowd.protocol import TaskView
-from pyflowd.runs import LiveRun, Runs
+from pyflowd.runs import Runs
 from pyflowd.state import Run
 from pyflowd.store.batch import RunMeta
 from pyflowd.store.store import Store
@@ -150,8 +158,30 @@ def test_without_all_items_only_a_few_that_failed_or_run_are_told(host: Host) ->
     assert found == ["b", *(f"b[k{number}]" for number in range(1, 20, 2)), "z"]
     host.runs.fill("epoch")
     running = host.views(live, all_items=False)[11:-1]
-    assert len(running) == view_tasks.ACTIVE_SHOWN
+    assert len(running) == view_tasks.FEW_SHOWN
     assert {view.state for view in running} == {TaskState.RUNNING}
+
+
+def test_a_few_items_that_were_cancelled_are_told_after_those_that_failed(host: Host) -> None:
+    live = host.begin(workflow(fan("b", fan_out={**items(20), "fail_fast": True}), task("z")))
+    host.finish(live, "b[k3]", 1)
+    found = [(view.task, view.state) for view in host.views(live, all_items=False)[1:-1]]
+    few = [number for number in range(20) if number != 3][: view_tasks.FEW_SHOWN]
+    assert found == [("b[k3]", "failed"), *((f"b[k{number}]", "cancelled") for number in few)]
+
+
+def test_a_task_that_is_repeated_says_which_pass_it_is_at(host: Host) -> None:
+    again = Repeat(until="false", max=9)
+    live = host.begin(workflow(task("a", repeat=again, retry=Retry(attempts=2, jitter=Jitter.NONE)), task("z")))
+    told = []
+    for code in (0, 1, 0):
+        host.runs.fill("epoch")
+        host.runs.attempt_ended(host.runs.attempt_id(live.run, live.run.tasks["a"]), ended(code))
+        told.append(host.views(live)[0].pass_number)
+        host.runs.feed(live, RetryDue("a", 3))
+    assert told == [1, 2, 2]
+    assert host.views(live)[0].passes_max == 9
+    assert host.views(live)[1].passes_max == 0
 
 
 def test_two_fan_outs_keep_their_items_apart(host: Host) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from pyflowd.clock import to_us
 from pyflowd.model import Fate, Problem
 from pyflowd.protocol import (
+    ChangePage,
+    ChangeView,
     DefinitionView,
     EventPage,
     EventView,
@@ -21,6 +25,9 @@ from pyflowd.protocol import (
     Reply,
     RunPage,
     RunView,
+    SecretAnswer,
+    SecretPage,
+    SecretView,
     SlotPage,
     SlotView,
     TaskPage,
@@ -268,6 +275,25 @@ DEFINITION = DefinitionView(
     text=b'schedule: "30 2 * * *"\ntasks:\n  dump: {run: pg_dump app > /var/backups/app.sql}\n',
     view=WORKFLOWS[1],
 )
+PAST = replace(
+    DEFINITION, digest="4e" * 32, loaded_us=at_us("2026-02-20T09:12:00+01:00"), in_force=False,
+    view=WorkflowView(workflow="nightly-backup", state="past", file="nightly-backup.yaml", schedules=["0 2 * * *"]),
+)  # fmt: skip
+CHANGES = ChangePage(
+    workflow="nightly-backup",
+    changes=[
+        ChangeView(at_us=at_us("18:00"), what="template_changed", file="nightly-backup.yaml", digest="9f" * 32,
+                   detail="template templates/dump.yaml changed", in_force=True),
+        ChangeView(at_us=at_us("2026-02-26T18:00:00+01:00"), what="removed", file="nightly-backup.yaml"),
+        ChangeView(at_us=at_us("2026-02-20T09:12:00+01:00"), what="added", file="nightly-backup.yaml",
+                   digest="4e" * 32),
+    ],
+)  # fmt: skip
+AGAIN = replace(
+    RUNNING, run=59, workflow="nightly-backup", rerun_of=42,
+    definition_diff="--- nightly-backup@4e4e4e4e4e4e\n+++ nightly-backup@9f9f9f9f9f9f\n@@ -1 +1 @@\n-schedule: x\n"
+    "+schedule: y",
+)  # fmt: skip
 PLAN = PlanView(
     workflow="nightly-backup",
     params={"day": "mon"},
@@ -298,6 +324,19 @@ NOTIFICATIONS = [
         workflow="sync-mail", run=9,
     ),
 ]  # fmt: skip
+SECRETS = [
+    SecretView(name="db-password", provider="file /etc/pyflow/secrets", changed_us=NOW_US - 90_000_000),
+    SecretView(
+        name="db-password", provider="store", changed_us=NOW_US - 86_400_000_000, changed_by="anna", version=3,
+        hidden=True, workflows=["nightly-backup", "deploy"],
+    ),
+    SecretView(name="registry", provider="systemd"),
+]  # fmt: skip
+SECRET_NOTES = ["vault https://vault.example.com:8200: it does not tell its names"]
+SECRET_SET = SecretAnswer(
+    action="set", name="db-password", version=1, notes=["a key was made for the store: /etc/pyflow/secrets.key"]
+)
+SECRET_REKEYED = SecretAnswer(action="rekeyed", count=3, notes=["the key is in /k; keep a copy"])
 REPLIES: dict[str, tuple[str, list[Reply]]] = {
     "status-host": ("status", [HOST]),
     "status-idle": ("status", [IDLE]),
@@ -313,12 +352,18 @@ REPLIES: dict[str, tuple[str, list[Reply]]] = {
     "pause": ("pause rebuild-index", [WorkflowPage(workflows=WORKFLOWS[2:3])]),
     "resume": ("resume sync-mail", [WorkflowPage(workflows=WORKFLOWS[3:])]),
     "show": ("show nightly-backup", [DEFINITION]),
+    "show-past": ("show nightly-backup@4e4e4e", [PAST]),
+    "history-definition": ("history nightly-backup --definition", [CHANGES]),
+    "rerun-latest": ("rerun 42 --latest", [AGAIN]),
     "graph": ("graph 57", [GraphView(title="run 57 of deploy", tasks=DIAMOND)]),
     "next": ("next", [NextPage(slots=NEXT)]),
     "slots": ("slots", [SlotPage(slots=SLOTS)]),
     "events": ("events", [EventPage(events=EVENTS)]),
     "notify": ("notify oncall hello", [NotificationPage(notifications=NOTIFICATIONS[1:2])]),
     "notifications": ("notifications", [NotificationPage(notifications=NOTIFICATIONS)]),
+    "secret-list": ("secret list", [SecretPage(secrets=SECRETS), SecretPage(secrets=[], notes=SECRET_NOTES)]),
+    "secret-set": ("secret rm db-password", [SECRET_SET]),
+    "secret-rekey": ("secret rekey", [SECRET_REKEYED]),
     "reload": ("reload", [WorkflowPage(workflows=WORKFLOWS[3:])]),
     "doctor": ("doctor", [HealthView(checks=CHECKS)]),
     "version": ("version", [VersionView(version="0.1.0", pid=812)]),

@@ -12,6 +12,9 @@ from pyflowd.protocol import (
     ApprovalView,
     ArtifactPage,
     ArtifactView,
+    CachePage,
+    CacheView,
+    ClearedView,
     DefinitionView,
     GraphView,
     HostView,
@@ -124,8 +127,10 @@ PLANNED = PlanView(
         TaskView(
             task="poll", state="", kind="run", repeat="until outputs.done, at most 20 times", condition="params.full"
         ),
+        TaskView(task="extract", state="", kind="run", cache="${{ params.day }}, at most 7 d old"),
     ],
     commands={"accounts": "GET https://crm.example.com/v2/accounts", "fetch": "GET ${{ item.url }}", "poll": "./poll",
+    "extract": "./extract",
               "tell": "to oncall: it failed"},
     handlers=[TaskView(task="tell", state="", kind="notify", section="on_failure")],
     outputs={"rows": "${{ tasks.load.outputs.rows }}"},
@@ -134,6 +139,28 @@ HOST = HostView(
     version="0.1.0", pid=812, started_us=_T, now_us=_T + 10_000_000, root="system", workflows=2, running=[DEPLOY],
     queued=[], failed=[], succeeded_24h=3, failed_24h=0, next=[], problems=[], approvals=[APPROVAL],
 )  # fmt: skip
+
+KEPT = [
+    CacheView(
+        workflow="report", task="extract", key="2026-03-01", run=88, made_us=_T, expires_us=_T + 7 * 86_400_000_000
+    ),
+    CacheView(
+        workflow="report", task="render[a/b]", of="render", item="a/b", key="v1\x1b[2J", run=9,
+        made_us=_T - 90_000_000_000, expires_us=_T - 10_000_000,
+    ),
+]  # fmt: skip
+CACHED_RUN = RunView(
+    run=91, workflow="report", state="succeeded", trigger="manual", requested_by="anna", created_us=_T,
+    started_us=_T + 500, ended_us=_T + 9_000_000, tasks_total=2, counts={"succeeded": 2},
+)  # fmt: skip
+CACHED = [
+    TaskView(
+        task="extract", state="succeeded", reason="cached", kind="run", outputs={"rows": 12},
+        values={"cache": {"run": 88, "age_s": 10_800, "key": "2026-03-01"}},
+    ),
+    TaskView(task="render", state="succeeded", kind="run", needs=["extract"], attempts=1, exit_code=0,
+             started_us=_T + 1_000, ended_us=_T + 9_000_000),
+]  # fmt: skip
 
 REPLIES: dict[str, tuple[str, list[Reply]]] = {
     "status-items": ("status 61", [SYNC, TaskPage(tasks=WHOLE[:3]), TaskPage(tasks=WHOLE[3:])]),
@@ -153,6 +180,9 @@ REPLIES: dict[str, tuple[str, list[Reply]]] = {
     "list-approval": (
         "list", [WorkflowPage(workflows=[WorkflowView(workflow="deploy", state="active", approvals=[APPROVAL])])]
     ),
+    "cache": ("cache", [CachePage(entries=KEPT)]),
+    "cache-clear": ("cache clear report extract", [ClearedView(workflow="report", task="extract", entries=2)]),
+    "status-cached": ("status 91", [CACHED_RUN, TaskPage(tasks=CACHED)]),
     "approvals": ("approvals", [ApprovalPage(approvals=[APPROVAL])]),
     "approve": (
         "approve 42 approve",

@@ -1,0 +1,1 @@
+"""Makes the module of this folder importable for its tests."""

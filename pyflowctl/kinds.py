@@ -1,0 +1,67 @@
+"""`pyflowctl kinds`: the kinds of task that there are, built in and from plugins, without a daemon.
+
+Plugins are found as the daemon finds them, and asked anew: what is shown is what is there now.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyflowctl import link
+from pyflowd import kinds, paths, plugin_survey, render_json, render_kinds
+from pyflowd.commandline import Words
+from pyflowd.errors import NotFound, Refused, nearest
+from pyflowd.layout import Style, page
+from pyflowd.loader_frames import Folders
+from pyflowd.paths import Paths
+from pyflowd.plugins import Plugin
+
+
+def show_kinds(words: Words, style: Style) -> int:
+    """The exit status. Raises NotFound, or Refused where the plugin that is asked for cannot be used."""
+    folder = Folders(_instance(words.value("root")).workflows).plugins
+    name = words.argument(0)
+    as_json = words.value("output") == "json"
+    if name is None:
+        every = _everything(folder)
+        shown = (
+            render_json.encode([_json(each) for each in every]) if as_json else page(render_kinds.kinds(every, style))
+        )
+    else:
+        one = _built_in(name) or _plugin(name, folder)
+        lines = render_kinds.kind(one, style, built_in=_is_built_in(one))
+        shown = render_json.encode(_json(one)) if as_json else page(lines)
+    link.write(1, shown + (b"\n" if as_json else b""))
+    return 0
+
+
+def _instance(root: str | None) -> Paths:
+    """As the daemon is found: `--root`, else a user's own instance where there is one, else the system's."""
+    environ, uid = dict(os.environ), os.getuid()
+    found = paths.find(root, environ, uid)
+    return found if found.root or os.path.isdir(found.workflows) else paths.SYSTEM
+
+
+def _everything(folder: str) -> list[Plugin]:
+    return [*kinds.built_in(), *plugin_survey.known(plugin_survey.survey(folder, kinds.ABOUT)).values()]
+
+
+def _built_in(name: str) -> Plugin | None:
+    return next((each for each in kinds.built_in() if each.name == name), None)
+
+
+def _plugin(name: str, folder: str) -> Plugin:
+    known = plugin_survey.survey_of(folder, {name})
+    if name not in known:
+        raise NotFound(f'no kind "{name}"{nearest(name, [*kinds.ABOUT, *known])}; `pyflowctl kinds` names all')
+    if known[name].error:
+        raise Refused(f"the plugin {name} cannot be used: {known[name].error} ({known[name].origin})")
+    return known[name]
+
+
+def _is_built_in(kind: Plugin) -> bool:
+    return kind.origin == kinds.ORIGIN
+
+
+def _json(kind: Plugin) -> dict[str, object]:
+    return render_kinds.as_json(kind, built_in=_is_built_in(kind))

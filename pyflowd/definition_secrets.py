@@ -1,0 +1,45 @@
+"""`credentials`: secrets that a task gets as files below `$CREDENTIALS_DIRECTORY` (rule P6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyflowd import fields
+from pyflowd.document import Mapping, Sequence, quote
+from pyflowd.fields import Report, Wrong
+from pyflowd.model import Credential
+
+MAX_CREDENTIALS = 100
+
+
+def read_credentials(value: Any, report: Report) -> tuple[Credential, ...]:
+    """A name, a list of names, or names of files and of the secrets that are in them."""
+    if value.__class__ is Mapping:
+        found = _read_mapping(value, report)
+    else:
+        found = [Credential(name=name, secret=name) for name in _names(value, report)]
+    if len(found) > MAX_CREDENTIALS:
+        raise Wrong(f"{len(found)} credentials; a task can have {MAX_CREDENTIALS}", "give it what it needs only")
+    return tuple(found)
+
+
+def _names(value: Any, report: Report) -> list[str]:
+    if value.__class__ is Sequence and not value:
+        raise Wrong("the list is empty", "name a secret, or leave the key out")
+    return list(dict.fromkeys(fields.one_or_more(fields.name)(value, report)))
+
+
+def _read_mapping(mapping: Mapping, report: Report) -> list[Credential]:
+    found = []
+    for name, secret in mapping.items():
+        try:
+            fields.check_name(name)
+            written = fields.template(secret, report)
+            if "${{" not in written:
+                fields.check_name(written)
+            found.append(Credential(name=name, secret=written))
+        except Wrong as wrong:
+            report.wrong(mapping.value_mark(name), quote(name), wrong)
+        if report.unplaced:
+            report.place_uses(name, mapping.value_mark(name))
+    return found
