@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find pyflowd pyflowctl bin -type f -not -name '*.pyc')
 
-.PHONY: demo test check format long bench clean
+.PHONY: demo test check format long decades zones bench clean
 
 demo: $(VENV)/installed  ## start a daemon on a throw-away root, run an example, show what happened
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh etc/demo.sh
@@ -14,6 +14,12 @@ test: $(VENV)/dev  ## all tests, in parallel
 
 long: $(VENV)/dev  ## the kill tests many times over
 	PYFLOW_LONG=1 $(BIN)/python -m pytest -q -n 4 --dist worksteal tests/daemon/test_survival.py $(ARGS)
+
+decades: $(VENV)/dev  ## a thousand simulated decades: every planned slot is one row
+	PYFLOW_DECADES=1000 $(BIN)/python -m pytest -q -n 4 --dist worksteal tests/daemon/test_decade.py $(ARGS)
+
+zones: $(VENV)/dev  ## every change of every zone from 2000 to 2040 against the slow oracle
+	PYFLOW_LONG=1 $(BIN)/python -m pytest -q -n 4 --dist worksteal tests/unit/test_schedule_zones.py $(ARGS)
 
 check: $(VENV)/dev  ## format, lint, strict types, floors
 	$(BIN)/ruff format --check .

@@ -10,14 +10,19 @@ from benchmarks import (
     http_tasks,
     idle,
     items,
+    linting,
     loading,
     logs,
+    next_time,
     python_task,
     recovery,
+    schedules,
+    simulating,
     starting,
 )
 
 for part in (
-    fan_out, chain, starting, client, recovery, loading, logs, idle, items, expressions, http_tasks, python_task,
+    fan_out, chain, starting, client, recovery, loading, logs, idle, items, linting, expressions,
+    http_tasks, python_task, next_time, schedules, simulating,
 ):  # fmt: skip
     part.main()

@@ -29,7 +29,7 @@ def export(words: Words, style: Style) -> int:
     if folder == "":
         raise UsageError("--to names nothing; write --to DIR, or leave it out")
     folder = os.path.abspath(folder or ".")
-    workflow = _workflow(_path(what, words))
+    workflow, _ = definition_of(_path(what, words))
     try:
         units = unit_export.export(workflow, folder)
     except ValueError as wrong:
@@ -54,8 +54,9 @@ def _path(what: str, words: Words) -> str:
     raise NotFound(f"there is no {what} in {instance.workflows}; name the file")
 
 
-def _workflow(path: str) -> Workflow:
-    """The definition in a file, its drop-ins and its template with it. Raises Refused with every problem."""
+def definition_of(path: str) -> tuple[Workflow, bytes]:
+    """The definition in a file, its drop-ins and its template with it, and its text. Raises Refused with every
+    problem."""
     file = os.path.basename(path)
     if not looks_like_definition(file):
         raise UsageError(f"{path}: not the name of a definition: end it in .yaml, .yml or .json")
@@ -68,7 +69,7 @@ def _workflow(path: str) -> Workflow:
     found = assemble(main, drop_ins, beside.template, stem=stem)
     if found.workflow is None:
         raise Refused("\n".join(str(each) for each in found.problems if each.severity is Severity.ERROR))
-    return found.workflow
+    return found.workflow, main.data
 
 
 def _outcome(path: str, text: str, words: Words) -> str:

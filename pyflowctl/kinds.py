@@ -6,15 +6,22 @@ Plugins are found as the daemon finds them, and asked anew: what is shown is wha
 from __future__ import annotations
 
 import os
+import textwrap
 
 from pyflowctl import link
 from pyflowd import kinds, paths, plugin_survey, render_json, render_kinds
+from pyflowd.assembly import assemble
 from pyflowd.commandline import Words
+from pyflowd.definition_text import Part
 from pyflowd.errors import NotFound, Refused, nearest
-from pyflowd.layout import Style, page
+from pyflowd.layout import Style, clean, page
 from pyflowd.loader_frames import Folders
 from pyflowd.paths import Paths
+from pyflowd.plugin_checks import check_plugins
 from pyflowd.plugins import Plugin
+
+_OF_EXAMPLES = frozenset({"kind", "plugin", "plugin_input", "syntax", "unknown_key"})
+"""What an example may not have; the tasks and params that its expressions name are elsewhere."""
 
 
 def show_kinds(words: Words, style: Style) -> int:
@@ -29,7 +36,7 @@ def show_kinds(words: Words, style: Style) -> int:
         )
     else:
         one = _built_in(name) or _plugin(name, folder)
-        lines = render_kinds.kind(one, style, built_in=_is_built_in(one))
+        lines = render_kinds.kind(one, style, built_in=_is_built_in(one)) + _of_example(one)
         shown = render_json.encode(_json(one)) if as_json else page(lines)
     link.write(1, shown + (b"\n" if as_json else b""))
     return 0
@@ -57,6 +64,18 @@ def _plugin(name: str, folder: str) -> Plugin:
     if known[name].error:
         raise Refused(f"the plugin {name} cannot be used: {known[name].error} ({known[name].origin})")
     return known[name]
+
+
+def _of_example(kind: Plugin) -> list[str]:
+    """What is wrong with the example that a plugin gives of itself."""
+    if _is_built_in(kind) or not kind.example:
+        return []
+    text = "tasks:\n  example:\n" + textwrap.indent(kind.example, "    ")
+    assembled = assemble(Part(label=kind.name, data=text.encode()), stem="example")
+    wrong = [
+        problem for problem in check_plugins(assembled, {kind.name: kind}).problems if problem.code in _OF_EXAMPLES
+    ]
+    return [f"! it would be refused: {clean(problem.message)}" for problem in wrong]
 
 
 def _is_built_in(kind: Plugin) -> bool:

@@ -132,6 +132,9 @@ class DefinitionFile(NamedTuple):
 
 
 def read_definition(path: str) -> DefinitionFile | Problem:
+    if os.path.isdir(path):
+        fix = f"name the files in it: {path.rstrip('/')}/*.yaml"
+        return Problem(file=path, code="unreadable", message="this is a folder", fix=fix)
     name = path.rpartition("/")[2]
     if not looks_like_definition(name):
         message = "not the name of a definition: end it in .yaml, .yml or .json"

@@ -87,6 +87,10 @@ def _run(argv: list[str]) -> int:
             return run_diff(words, _style_of(words))
         case "next":
             return _next(words)
+        case "simulate":
+            from pyflowctl.simulating import run_simulation
+
+            return run_simulation(words, _style_of(words))
         case "version":
             return _version(words)
         case "doctor":
@@ -196,6 +200,8 @@ def _fix(words: Words) -> int:
         problems = [problem for each in files for problem in each.problems]
         if problems:
             _print(page(render_host.lint(len(files), problems, _style_of(words))))
+        elif not any(each.diff for each in files):
+            _print("nothing to change\n")
     return 1 if any(each.problems for each in files) else 0
 
 

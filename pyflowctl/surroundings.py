@@ -1,18 +1,26 @@
-"""What is around a workflow file on this host: users, other workflows, the channels of the settings.
+"""What is around a workflow file on this host: users, other workflows, channels of the settings, pools with a size.
 
 Read as the user who asks, and only when it is asked for. What cannot be read is not known.
 """
 
 from __future__ import annotations
 
+import glob
 import os
 import pwd
 import re
 import time
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
 from functools import lru_cache
 
 from pyflowctl import link
 from pyflowd import paths, zones
+from pyflowd.assembly import parse
+from pyflowd.calendars import Almanac
+from pyflowd.definition_text import Part
+from pyflowd.document import DocumentError, Mapping
 from pyflowd.errors import Refused
 from pyflowd.filenames import is_definition_name, split_name
 from pyflowd.lint_host import Surroundings
@@ -49,6 +57,8 @@ def surroundings_of(folder: str) -> Surroundings:
         is_user=_is_user,
         workflows=lambda: _workflows(folders),
         channels=channels,
+        pools=None if instance is None else lambda: _pools(instance),
+        almanac=lambda: _almanac(instance),
     )
 
 
@@ -63,6 +73,48 @@ def _settings(instance: Paths | None) -> tuple[str | None, frozenset[str]] | Non
     except Refused:
         return None
     return found.timezone, frozenset(found.channels)
+
+
+def _almanac(instance: Paths | None) -> Almanac | None:
+    """Calendars and blackouts of an instance whose settings can be read."""
+    if instance is None:
+        return None
+    from pyflowd import calendars_files, settings  # as above
+
+    try:
+        found = settings.load(instance.settings)
+    except Refused:
+        return None
+    host = zones.zone(found.timezone) if found.timezone else zones.host_zone()
+    return calendars_files.read_almanac(instance.settings, found, host, datetime.now(host.info).date())
+
+
+@lru_cache(maxsize=16)
+def _pools(instance: Paths) -> frozenset[str]:
+    """Names of all pools that have a size: in the settings, in workflows, their drop-ins and templates."""
+    from pyflowd import settings  # as above
+
+    names: set[str] = set()
+    with suppress(Refused):
+        names.update(settings.load(instance.settings).pools)
+    for folder in (instance.workflows, instance.vendor):
+        for pattern in ("*", "*.d/*", "../templates/*"):
+            files = sorted(glob.iglob(os.path.join(glob.escape(folder), pattern)))
+            names.update(name for file in files[:_MAX_FILES] for name in _declared_pools(file))
+    return frozenset(names)
+
+
+def _declared_pools(path: str) -> Iterable[str]:
+    name = path.rpartition("/")[2]
+    if not (is_definition_name(name) and os.path.isfile(path)):
+        return ()
+    try:
+        data = link.read_file(path)
+        root = parse(Part(label=path, data=data, is_json=split_name(name)[1])).root if b"pools" in data else None
+    except (link.ClientError, DocumentError):
+        return ()
+    pools = root.get("pools") if isinstance(root, Mapping) else None
+    return tuple(pools) if isinstance(pools, Mapping) else ()
 
 
 @lru_cache(maxsize=1024)

@@ -37,6 +37,7 @@ LOCAL_COMMANDS = (
     "kinds",
     "schema",
     "diff",
+    "simulate",
     "completion",
     "doctor",
     "version",
@@ -46,7 +47,8 @@ VALUED_OPTIONS = (
     "--root", "--socket", "-o", "--output", "--colour", "--color",
     "-p", "--param", "--key", "-n", "--lines", "--limit", "--since", "--state", "--from",
     "--cron", "--timezone", "--dst", "--run", "--only", "--comment", "--choose", "--to", "--file", "--user",
-    "--after", "--explain",
+    "--after", "--explain", "--at", "--slot", "--for", "--trigger", "--parallel", "--backfill",
+    "--duration", "--body", "--header",
 )  # fmt: skip
 """Options that take a value; a test compares them with the grammar."""
 RECONNECT_PAUSE_S = 0.1
@@ -129,6 +131,8 @@ def ask(argv: list[str], options: dict[str, str], words: list[str]) -> int:
         from pyflowctl.secretvalue import read_value  # only this command has a value to ask for
 
         files[words[2]] = read_value(argv, words[2], options)
+    if words[:1] == ["hook"] and "--body" in options:
+        files[options["--body"]] = read_file(options["--body"])
     frame = command_frame(argv, options, files)
     timeout_s = answer_timeout_s()
     try:

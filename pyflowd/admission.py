@@ -11,7 +11,7 @@ from datetime import tzinfo
 
 import msgspec
 
-from pyflowd import context, gates, params, template
+from pyflowd import context, gates, template
 from pyflowd.clock import US
 from pyflowd.errors import Refused
 from pyflowd.events import GateClosed
@@ -80,22 +80,22 @@ class Admission:
     def _closed(self, live: LiveRun, why: str) -> None:
         wanted, run = live.workflow.gates, live.run
         assert wanted is not None
-        now_us = self._runs.clock.wall_us()
+        now_us, mono_us = self._runs.clock.wall_us(), self._runs.clock.mono_us()
         if run.gate != why:
             self._runs.feed(live, GateClosed(now_us, why))
-        waited_us = now_us - run.gate_us
-        if waited_us >= wanted.wait_s * US:
+        if live.gate_due_us is None:  # over a restart it is counted by the wall clock
+            whole_us = round(wanted.wait_s * US)
+            live.gate_due_us = mono_us + min(whole_us, max(0, run.gate_us + whole_us - now_us))
+        if mono_us >= live.gate_due_us:
             self._runs.refuse(live, Reason.GATE_CLOSED, f"gate closed: {why}")
             return
         self._runs.sharing.leave(live)
-        left_us = run.gate_us + round(wanted.wait_s * US) - now_us
 
         def again() -> None:
             if live.run.state is RunState.QUEUED:
                 self._ask(live)
 
-        delay_us = min(round(wanted.every_s * US), max(0, left_us))
-        self._runs.timers.at(self._runs.clock.mono_us() + delay_us, again)
+        self._runs.timers.at(min(mono_us + round(wanted.every_s * US), live.gate_due_us), again)
 
     def withdraw(self, run: int) -> None:
         """A run has ended: nobody wants to know of its gates any more."""
@@ -114,7 +114,7 @@ def check(definition: Workflow, meta: RunMeta, zone: tzinfo) -> None:
 def _rendered(wanted: Gates, live: LiveRun) -> Gates:
     """With the values of the expressions in it. Raises ExpressionError."""
     facts = live.facts
-    names = params.RunNames(facts.meta.params, context.run_names(facts.meta, facts.zone))
+    names = context.RunNames(facts.meta, facts.zone)
 
     def texts(written: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(template.render_text(text, names) for text in written)

@@ -18,9 +18,9 @@ from pyflowd.definition_text import Part, Role
 from pyflowd.document import MAX_BYTES, Document, DocumentError, Mapping, one_line, quote
 from pyflowd.document_json import parse_json
 from pyflowd.document_yaml import parse_yaml
-from pyflowd.fields import Enough, Report, shape
+from pyflowd.fields import Enough, Report, shape, suggest
 from pyflowd.model import Problem, Severity, Workflow, is_name
-from pyflowd.overlay import Labelled, join, merge, without
+from pyflowd.overlay import Labelled, idle_nulls, join, merge, without
 
 REUSE = frozenset({"template", "with"})
 """Keys that say what a definition is built from, and are no part of it."""
@@ -127,8 +127,11 @@ def _built(parts: list[Part], documents: list[Document], find_template: FindTemp
         report.add(own.key_mark("with"), "template", "with: there is no template that it would fill", "name it")
         return Assembled(problems=report.problems, parts=tuple(parts))
     if "template" not in own:
-        document = joined[0]._replace(root=own)
-        return _compiled(parts, document, "", stem, [])
+        below = joined[0].root
+        for each in joined[1:]:
+            _tell_idle_nulls(below, each.root, report)
+            below = merge(below, each.root)
+        return _compiled(parts, joined[0]._replace(root=own), "", stem, report.problems)
     name = own["template"]
     found = find_template(name) if isinstance(name, str) and is_name(name) else _no_name(name)
     named = name if isinstance(name, str) else ""
@@ -159,6 +162,7 @@ def _templated(parts: list[Part], template: Part, documents: list[Document], nam
         report.add(base.key_mark(key), "template", f"{key}: a template is not built from another one", "write it out")
     merged = without(base, REUSE | {"params"})
     for each in joined[:-1]:
+        _tell_idle_nulls(merged, each.root, report)
         merged = merge(merged, each.root)
     merged = without(merged, REUSE)
     filled: Mapping | None = None
@@ -170,6 +174,15 @@ def _templated(parts: list[Part], template: Part, documents: list[Document], nam
         problems = in_order(report.problems, everything)
         return Assembled(problems=problems, parts=tuple(everything), template=name)
     return _compiled(everything, joined[0]._replace(root=filled), name, stem, report.problems)
+
+
+def _tell_idle_nulls(below: Mapping, above: Mapping, report: Report) -> None:
+    for path, mark in idle_nulls(below, above):
+        holder: Any = below
+        for key in path[:-1]:
+            holder = holder[key]
+        message = f"null takes nothing away: below there is no {'.'.join(path)}{suggest(path[-1], tuple(holder))}"
+        report.add(mark, "no_effect", message, "name what is to go, or leave it out", warning=True)
 
 
 def _filled(merged: Mapping, base: Mapping, own: Mapping, report: Report) -> Mapping:

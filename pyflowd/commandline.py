@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -24,6 +24,7 @@ from pyflowd.units import duration_s
 COUNT_MAX = 1_000_000
 _RUN_MAX = (1 << 63) - 1
 _VERSION = re.compile(r"[0-9a-f]{6,64}|~[0-9]{1,4}", re.ASCII)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _FILE_SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -202,7 +203,12 @@ def _request(words: Words, now_us: int, zone: tzinfo, files: Mapping[str, bytes]
             return protocol.GetHost() if of is None else protocol.GetRun(of=_run_or_workflow(of), items=all_items)
         case "list":
             return protocol.ListWorkflows()
+        case "run" if words.has("for"):
+            return _backfill(words, now_us, zone)
         case "run":
+            for key in ("trigger", "only-missing", "parallel", "newest-first"):
+                if words.has(key):
+                    raise UsageError(f"run: --{key} goes with --for FROM..TO only")
             return _start(words, files)
         case "logs":
             return protocol.GetLogs(
@@ -220,7 +226,11 @@ def _request(words: Words, now_us: int, zone: tzinfo, files: Mapping[str, bytes]
                 since_us=_since_us(words, now_us, zone),
                 limit=_count(words, "limit") or 20,
             )
+        case "cancel" if words.has("backfill"):
+            return _cancel_backfill(words)
         case "cancel":
+            if not words.arguments:
+                raise UsageError("cancel needs RUN|WORKFLOW, or --backfill N; usage: pyflowctl cancel RUN [TASK]")
             run, workflow = _run_and_workflow(words.arguments[0])
             return protocol.CancelRun(run=run, workflow=workflow, task=_optional_task(words.argument(1)) or "")
         case "rerun":
@@ -243,6 +253,8 @@ def _request(words: Words, now_us: int, zone: tzinfo, files: Mapping[str, bytes]
             return protocol.GetGraph(of=_run_or_workflow(words.arguments[0]))
         case "secret":
             return _secret(words, files)
+        case "hook":
+            return _hook(words, files)
         case _:
             return _more_requests(words, now_us, zone)
 
@@ -270,12 +282,20 @@ def _more_requests(words: Words, now_us: int, zone: tzinfo) -> protocol.Request 
             return _cache(words)
         case "next":
             return _next(words)
+        case "slots" if words.has("events"):
+            return protocol.ListFirings(
+                workflow=_optional_name(words.argument(0), "workflow"),
+                since_us=_since_us(words, now_us, zone),
+                limit=_count(words, "limit"),
+            )
         case "slots":
             return protocol.ListSlots(
                 workflow=_optional_name(words.argument(0), "workflow"),
                 since_us=_since_us(words, now_us, zone),
                 limit=_count(words, "limit"),
             )
+        case "explain":
+            return _explain(words, now_us, zone)
         case "events":
             of = words.value("run")
             return protocol.ListEvents(
@@ -284,6 +304,8 @@ def _more_requests(words: Words, now_us: int, zone: tzinfo) -> protocol.Request 
                 limit=_count(words, "limit") or 50,
                 follow=words.has("follow"),
             )
+        case "backfills":
+            return protocol.ListBackfills(limit=_count(words, "limit") or 20)
         case "notify":
             return protocol.SendNotification(channel=_name(words.arguments[0], "channel"), text=words.arguments[1])
         case "places":
@@ -317,6 +339,47 @@ def _start(words: Words, files: Mapping[str, bytes]) -> protocol.Request:
     return replace(request, file=what, data=files[what])
 
 
+def _backfill(words: Words, now_us: int, zone: tzinfo) -> protocol.Request:
+    """`run WORKFLOW --for FROM..TO`: a day stands for all of it."""
+    what, text = words.arguments[0], words.value("for") or ""
+    if is_file(what):
+        raise UsageError(f"{what}: slots are those of a workflow that is installed; --for takes no file")
+    first, dots, last = text.partition("..")
+    if not (dots and first and last):
+        raise UsageError(f'--for: "{text}" is no span; write FROM..TO, such as 2026-02-01..2026-02-28')
+    until_us = instant_us(last, "--for", now_us=now_us, zone=zone)
+    if _DAY.fullmatch(last):
+        until_us = instant_us(_day_after(last), "--for", now_us=now_us, zone=zone) - 1
+    return protocol.StartBackfill(
+        workflow=_name(what, "workflow"),
+        from_us=instant_us(first, "--for", now_us=now_us, zone=zone),
+        until_us=until_us,
+        trigger=_optional_name(words.value("trigger"), "trigger") or "",
+        params=_params(words.values.get("param", ())),
+        params_are_text=True,
+        only_missing=words.has("only-missing"),
+        newest_first=words.has("newest-first"),
+        parallel=_count(words, "parallel") or 1,
+        dry_run=words.has("dry-run"),
+    )
+
+
+def _day_after(text: str) -> str:
+    try:
+        return (date.fromisoformat(text) + timedelta(days=1)).isoformat()
+    except (ValueError, OverflowError):
+        return text  # it has been refused, or there is none
+
+
+def _cancel_backfill(words: Words) -> protocol.Request:
+    text = words.value("backfill") or ""
+    if words.arguments:
+        raise UsageError("cancel: a run and --backfill are two things: leave one of them out")
+    if not _is_run(text):
+        raise UsageError(f'--backfill: "{text}" is no number of a backfill; `pyflowctl backfills` shows them')
+    return protocol.CancelBackfill(backfill=int(text))
+
+
 def _secret(words: Words, files: Mapping[str, bytes]) -> protocol.Request:
     """The client sends the value as a file of the secret's name."""
     action, name = words.arguments[0], words.argument(1)
@@ -336,6 +399,26 @@ def _secret(words: Words, files: Mapping[str, bytes]) -> protocol.Request:
     if name not in files:
         raise UsageError("secret set: the client did not send the value; are daemon and client of one version?")
     return protocol.SetSecret(name=name, value=files[name])
+
+
+def _hook(words: Words, files: Mapping[str, bytes]) -> protocol.Request:
+    """The client sends the body as a file."""
+    if words.arguments[0] != "send":
+        raise UsageError(f'hook: "{words.arguments[0]}" is not send; usage: pyflowctl hook send HOOK --body FILE')
+    path = words.value("body")
+    if path is not None and path not in files:
+        raise UsageError(f"{path}: the client did not send this file; are daemon and client of one version?")
+    body = b"" if path is None else files[path]
+    sort = "application/json" if body.lstrip()[:1] in (b"{", b"[") else "text/plain"
+    headers = {"content-type": sort}
+    for text in words.values.get("header", ()):
+        name, colon, value = text.partition(":")
+        if not colon or not name.strip():
+            raise UsageError(f'--header: "{text}" is no header; write NAME:VALUE')
+        headers[name.strip().lower()] = value.strip()
+    return protocol.DeliverHook(
+        hook=_name(words.arguments[1], "hook"), headers=headers, body=body, trusted=words.has("unsigned")
+    )
 
 
 def _artifacts(words: Words) -> protocol.Request:
@@ -364,6 +447,14 @@ def _cache(words: Words) -> protocol.Request:
     if others:
         raise UsageError(f'cache: "{others[0]}" is too much; write cache [WORKFLOW], or cache clear WORKFLOW [TASK]')
     return protocol.ListCache(workflow=_optional_name(words.argument(0), "workflow"))
+
+
+def _explain(words: Words, now_us: int, zone: tzinfo) -> protocol.Request:
+    of, task, at = _run_or_workflow(words.arguments[0]), _optional_task(words.argument(1)), words.value("at")
+    if at is not None and (task is not None or _is_run(of)):
+        raise UsageError("explain: --at names a slot of a workflow; leave out TASK, and name a workflow, not a run")
+    at_us = None if at is None else instant_us(at, "--at", now_us=now_us, zone=zone)
+    return protocol.Explain(of=of, task=task, at_us=at_us, all=words.has("all") or words.value("output") == "json")
 
 
 def _changes(words: Words) -> protocol.Request:

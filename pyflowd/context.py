@@ -74,6 +74,8 @@ class TaskNames:
                 return _Run(facts)
             case "env":
                 return self._visible_env()
+            case "event":
+                return event_value(facts.meta)
             case "secrets" if self._open:
                 return self.secrets
             case "secrets":
@@ -81,7 +83,7 @@ class TaskNames:
         found = self._of_item(name)
         if found is not None:
             return found[0]
-        known = ["params", "tasks", "run", "env", "secrets", *self._item_names()]
+        known = ["params", "tasks", "run", "env", "event", "secrets", *self._item_names()]
         raise ExpressionError(f'there is no name "{name}"{nearest(name, known)}; known are {", ".join(known)}')
 
     def _item_names(self) -> list[str]:
@@ -293,7 +295,7 @@ class _Run(Namespace):
         run = self._facts.run
         match name:
             case "started_at":
-                return None if run.started_us is None else _time(run.started_us, self._facts.zone)
+                return None if run.started_us is None else time_text(run.started_us, self._facts.zone)
             case "outcome":
                 return run.outcome.value if run.outcome else None
             case "error":
@@ -319,13 +321,32 @@ def _has_failed(run: Run, node: TaskRun) -> bool:
     return bad and node.home is Section.TASKS and node.item is None
 
 
+def event_value(meta: RunMeta) -> Value:
+    """`event`: absent in a run that somebody else started."""
+    if meta.event is None:
+        raise Absent(f"run {meta.run} was started by no event, so there is no event; use default(...) for such a case")
+    found: dict[str, Value] = dict(meta.event)
+    return found
+
+
+class RunNames(params.RunNames):
+    """The names of what is evaluated when the run is there, and nothing of it has begun."""
+
+    def __init__(self, meta: RunMeta, zone: tzinfo) -> None:
+        super().__init__(meta.params, run_names(meta, zone))
+        self._meta = meta
+
+    def lookup(self, name: str) -> Value:
+        return event_value(self._meta) if name == "event" else super().lookup(name)
+
+
 def run_names(meta: RunMeta, zone: tzinfo) -> dict[str, Value]:
     """`run` as it is known before the run exists."""
     return {
         "id": str(meta.run),
         "workflow": meta.workflow,
-        "scheduled_at": None if meta.scheduled_us is None else _time(meta.scheduled_us, zone),
-        "created_at": _time(meta.created_us, zone),
+        "scheduled_at": None if meta.slot_us is None else time_text(meta.slot_us, zone),
+        "created_at": time_text(meta.created_us, zone),
         "requested_by": meta.requested_by,
         "trigger": meta.trigger,
     }
@@ -334,7 +355,7 @@ def run_names(meta: RunMeta, zone: tzinfo) -> dict[str, Value]:
 def group(workflow: Workflow, meta: RunMeta, zone: tzinfo) -> str:
     """The group of concurrency that a run belongs to. Raises ExpressionError where its name has no value."""
     written = workflow.concurrency.group if workflow.concurrency else ""
-    names = params.RunNames(meta.params, run_names(meta, zone))
+    names = RunNames(meta, zone)
     return template.render_text(written, names) if written else meta.workflow
 
 
@@ -347,6 +368,7 @@ def zone_of(workflow: Workflow, trigger: str, default: tzinfo, zone: Any) -> tzi
     return default
 
 
-def _time(at_us: int, zone: tzinfo) -> str:
+def time_text(at_us: int, zone: tzinfo) -> str:
+    """RFC 3339, with the offset of `zone`."""
     moment: datetime = from_us(at_us).astimezone(zone)
     return moment.isoformat(timespec="seconds" if not at_us % 1_000_000 else "microseconds")

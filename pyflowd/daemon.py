@@ -13,7 +13,10 @@ import stat
 
 from pyflowd import journal, launch, peer, settings, template, zones
 from pyflowd.admission import Admission
+from pyflowd.backfill_runs import Backfills
+from pyflowd.calendars_watch import CalendarWatch
 from pyflowd.clock import US, SystemClock
+from pyflowd.clock_steps import ClockSteps
 from pyflowd.console import Console
 from pyflowd.context import TaskNames
 from pyflowd.control import Answers, Control
@@ -22,9 +25,13 @@ from pyflowd.definitions import Definitions
 from pyflowd.dispatcher import Dispatcher
 from pyflowd.endings import Endings
 from pyflowd.errors import PyflowError, Refused, Unavailable
+from pyflowd.event_sources import EventSources
 from pyflowd.events import DaemonStarted, DaemonStopped, MessageLost
+from pyflowd.expectation_watch import Expectations
 from pyflowd.handlers import Handlers
 from pyflowd.handlers_approvals import ApprovalHandlers
+from pyflowd.handlers_backfill import BackfillHandlers
+from pyflowd.handlers_hooks import HookHandlers
 from pyflowd.handlers_logs import LogHandlers
 from pyflowd.handlers_notify import NotificationHandlers
 from pyflowd.handlers_runs import RunHandlers
@@ -88,9 +95,13 @@ class Daemon:
         host = launch.read_host(dict(os.environ), paths.workflows)
         admission = Admission(self.runs, self.pool, {**host.passed_on, "PATH": host.own.path, "HOME": host.own.home})
         self.workflows = Workflows(self.store, self.runs, admission, self.store.instance, zone)
+        self.calendars = self.workflows.calendars = CalendarWatch(
+            paths.settings, zone, clock, self.pool, put=self.workflows.slots.put_almanac, note=self.health.note
+        )
         self.definitions = Definitions(
             self.workflows, Folders(os.path.abspath(paths.workflows), paths.vendor), self.timers, self.selector
         )
+        self.events = EventSources(self.workflows, self.pool, self.timers, self.selector, self.health.note)
         self.sampler = Sampler(self.runs, self.settings.sample_interval_s)
         self.scratch = Scratch(paths.state, self._secret())
         self.runs.artifact_path, self.runs.scratch_path = self.scratch.artifact, self.scratch.work
@@ -108,11 +119,15 @@ class Daemon:
         )
         self.retirement = Retirement(self.runs, self.workflows, self.logs, self.janitor, self.settings.retention)
         of_runs = RunHandlers(self.store, self.runs, self.workflows, self.definitions, self.sampler, self.health)
+        self.backfills = Backfills(self.workflows)
+        self.expectations = Expectations(self.workflows, self.notifier)
         groups = {Level.READ: self.settings.group_read, Level.OPERATE: self.settings.group_operate}
+        of_hooks = HookHandlers(self.events.starts, self.secrets, self.pool, self.health)
         handlers = Handlers(
             of_runs, groups, NotificationHandlers(self.runs, self.notifier),
             LogHandlers(of_runs, self.logs, self.scratch), ApprovalHandlers(of_runs, self.inside),
-            SecretHandlers(self.runs, self.secrets),
+            SecretHandlers(self.runs, self.secrets, self.workflows.users_of_secrets),
+            BackfillHandlers(of_runs, self.backfills), self.expectations, of_hooks,
         )  # fmt: skip
         console = Console(handlers.handle, clock, zone.name)
         known = peer.roles(os.geteuid(), self.settings.group_operate, self.settings.group_read)
@@ -129,7 +144,10 @@ class Daemon:
             store=self.store, runs=self.runs, workflows=self.workflows, admission=admission, inside=self.inside,
             http=http, endings=endings, scratch=self.scratch, janitor=self.janitor, notifier=self.notifier,
             pool=self.pool, link=self.link, control=self.control, logs=self.logs, timers=self.timers, clock=clock,
-            selector=self.selector, launcher=launcher, lookups=lookups, health=self.health,
+            selector=self.selector, launcher=launcher, lookups=lookups, health=self.health, events=self.events,
+            hooks=of_hooks,
+            backfills=self.backfills, expectations=self.expectations,
+            clock_steps=ClockSteps(self.runs, self.health),
         )  # fmt: skip
 
     def _secret(self) -> str:
@@ -174,11 +192,15 @@ class Daemon:
         now_us = self.clock.wall_us()
         if not self.store.take_ballast():
             self.dispatcher.disk_is_full(f"{self.paths.state}: no space left on the device; free some")
+        self.calendars.begin(self.settings)
+        self.workflows.slots.held = True  # until the folder has been looked at
         self.workflows.restore(now_us)
         self.dispatcher.start()
         self.notifier.start()
         self.runs.batch.host_event(DaemonStarted(now_us, VERSION, self.dispatcher.boot_id))
+        self.events.start()
         self.definitions.start()
+        self.definitions.when_settled(self.workflows.slots.release)
         self._every(RETENTION_EVERY_US, self.retirement.begin)
         self._every(round(self.settings.sample_interval_s * US), self._sample)
         self.control.start()
@@ -210,6 +232,7 @@ class Daemon:
 
     def _abandon(self) -> None:
         """Rule I8: after an error of the store nothing is written, acknowledged or answered any more."""
+        self.events.stop()
         self.definitions.stop()
         self.control.stop()
         self.dispatcher.close()
@@ -231,6 +254,7 @@ class Daemon:
                 self.dispatcher.stop()
             elif number == signal.SIGHUP:
                 self.definitions.rescan()
+                self.calendars.reload()
 
 
 def _say_lost(batch: Batch, channel: str, number: int, error: str) -> None:

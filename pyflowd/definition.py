@@ -12,13 +12,16 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from pyflowd import fields
+from pyflowd.definition_events import read_events
+from pyflowd.definition_expect import judge_expect, read_expect
 from pyflowd.definition_notify import read_notify_rules
 from pyflowd.definition_outputs import read_workflow_outputs
 from pyflowd.definition_params import read_params
 from pyflowd.definition_places import in_order, read_concurrency, read_gates, read_locks, read_pools, read_priority
 from pyflowd.definition_references import Known, Place, Scope, check, secret_variables
+from pyflowd.definition_secrets import names_of_secrets
 from pyflowd.definition_task import Reading, read_defaults, read_tasks
-from pyflowd.definition_triggers import read_triggers
+from pyflowd.definition_triggers import read_catchup, read_triggers
 from pyflowd.document import Document, Mapping, quote
 from pyflowd.fields import Enough, Report, Table, Wrong, read
 from pyflowd.model import Argv, Overlap, Param, Problem, Retention, Shell, Task, Workflow
@@ -118,6 +121,7 @@ WORKFLOW = Table(
         "schedule": ("schedule", _raw),
         "triggers": ("triggers", _raw),
         "overlap": ("overlap", fields.one_of(Overlap)),
+        "catchup": ("catchup", read_catchup),
         "queue_max": ("queue_max", fields.integer_from(0, 10_000)),
         "timeout": ("timeout_s", fields.positive_duration_s),
         "max_parallel": ("max_parallel", fields.integer_from(1, _MAX_PARALLEL)),
@@ -136,10 +140,11 @@ WORKFLOW = Table(
         "pools": ("pools", read_pools),
         "priority": ("priority", read_priority),
         "gates": ("gates", read_gates),
+        "expect": ("expect", read_expect),
         "template": ("template", fields.name),
         "with": ("with", _raw),
     },
-    later=frozenset({"catchup", "expect", "secrets"}),
+    later=frozenset({"secrets"}),
     meant={
         "on_error": "on_failure", "always": "finally", "cleanup": "finally", "on_cancelled": "on_cancel",
         "handlers": "finally", "on_exit": "finally",
@@ -180,6 +185,9 @@ def _read_workflow(document: Document, stem: str, report: Report) -> tuple[Workf
     _read_all_tasks(root, found, reading)
     _read_outputs(root, found, reading)
     found["triggers"] = read_triggers(root, params, report)
+    reading.scopes.append(Scope(Place.SCHEDULE, report.take_uses()))
+    found["events"] = read_events(root, params, report)
+    reading.scopes.append(Scope(Place.EVENT, report.take_uses()))
     _check_names(reading)
     _check_references(root, found, params, reading)
     if report.errors:
@@ -187,8 +195,15 @@ def _read_workflow(document: Document, stem: str, report: Report) -> tuple[Workf
     workflow = Workflow(**{field: value for field, value in found.items() if field not in _NOT_KEPT})
     if workflow.locks:
         workflow = replace(workflow, locks=in_order(workflow, tuple(task for _, task in _all_tasks(workflow))))
+    workflow = replace(workflow, secrets=_secrets(workflow, reading.scopes))
     _judge(workflow, root, report)
+    judge_expect(workflow, root, report)
     return workflow, tuple(reading.scopes)
+
+
+def _secrets(workflow: Workflow, scopes: list[Scope]) -> tuple[str, ...]:
+    uses = [use for scope in scopes for use in scope.uses]
+    return names_of_secrets(workflow, [task for _, task in _all_tasks(workflow)], uses)
 
 
 def _read_name(root: Mapping, found: dict[str, Any], stem: str, report: Report) -> str:
@@ -243,6 +258,7 @@ def _check_references(root: Mapping, found: dict[str, Any], params: tuple[Param,
         sections=reading.sections,
         tasks={task.name: task for field in _SECTIONS.values() for task in found.get(field, ())},
         secret_env=secret_variables(found["env"]),
+        has_events=bool(found.get("events")),
     )
     check(scopes, known, reading.report)
 

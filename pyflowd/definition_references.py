@@ -27,7 +27,6 @@ RUN_MEMBERS = ("id", "workflow", "scheduled_at", "created_at", "started_at", "re
 HANDLER_RUN_MEMBERS = ("outcome", "failed_tasks", "error")
 """Known when the tasks have ended."""
 _ROOTS = ("params", "env", "tasks", "run")
-_LATER = frozenset({"event"})
 _MAX_STEPS = 5_000_000
 """Of looking for a task among those that another waits for: some seconds."""
 
@@ -42,6 +41,12 @@ class Place(StrEnum):
     OUTPUTS = "outputs"
     WORKFLOW = "workflow"
     PARAM = "param"
+    SCHEDULE = "schedule"
+    EVENT = "event"
+    """Of a trigger that waits for one."""
+
+
+_BEFORE_THE_RUN = (Place.PARAM, Place.SCHEDULE)
 
 
 class Scope(NamedTuple):
@@ -75,6 +80,8 @@ class Known(NamedTuple):
     """Those that compiled, of all sections."""
     secret_env: frozenset[str] = frozenset()
     """Variables of the workflow that hold a secret."""
+    has_events: bool = False
+    """Whether a trigger of the workflow gives its runs an `event`."""
 
 
 def check(scopes: Iterable[Scope], known: Known, report: Report) -> None:
@@ -120,8 +127,6 @@ class _Judge:
     def _reference(self, scope: Scope, use: Use, reference: Reference) -> tuple[str, str, str] | None:
         """Code, message and fix of what is wrong with a reference."""
         root, *members = reference.path
-        if root in _LATER:
-            return "later", f"{root} is not supported by this version", "leave it out"
         if root == fields.SECRETS:
             return _secret(use, members)
         if root in use.also or (root in scope.variables and use.key != "for_each"):
@@ -129,15 +134,19 @@ class _Judge:
         match root:
             case "params":
                 return self._param(scope, members)
+            case _ if scope.place is Place.EVENT:
+                return "reference", f"{root} is not known here: there is no run yet", "use event and params"
             case "run" if members:
                 return _run_member(scope, members[0])
-            case "env" if scope.place not in (Place.PARAM, Place.OUTPUTS):
+            case "event" if scope.place not in _BEFORE_THE_RUN:
+                return None if self._known.has_events else _no_event()
+            case "env" if scope.place not in (*_BEFORE_THE_RUN, Place.OUTPUTS):
                 return self._secret_variable(scope, use, members) or self._env(scope, members)
-            case "tasks" if scope.place not in (Place.PARAM, Place.WORKFLOW):
+            case "tasks" if scope.place not in (*_BEFORE_THE_RUN, Place.WORKFLOW):
                 return self._task(scope, use, members)
             case "run":
                 return None
-            case "env" | "tasks":
+            case "env" | "tasks" | "event":
                 return "reference", f"{root} is not known here", "use params and run only"
             case "item" | "index" | "matrix":
                 return _no_item(scope, use, root)
@@ -298,6 +307,11 @@ def _run_member(scope: Scope, name: str) -> tuple[str, str, str] | None:
         return "reference", f"run.{name} is known in handlers only", "use it below finally: or on_failure:"
     choices = (*RUN_MEMBERS, *HANDLER_RUN_MEMBERS)
     return "reference", f"run has no {quote(name)}{fields.suggest(name, choices)}", f"there are {', '.join(choices)}"
+
+
+def _no_event() -> tuple[str, str, str]:
+    fix = "give it a trigger of the sort file, workflow, unit or webhook"
+    return "reference", "there is no event: none of the triggers of this workflow has one", fix
 
 
 def _no_item(scope: Scope, use: Use, root: str) -> tuple[str, str, str]:

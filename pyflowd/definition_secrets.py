@@ -1,13 +1,14 @@
-"""`credentials`: secrets that a task gets as files below `$CREDENTIALS_DIRECTORY` (rule P6)."""
+"""`credentials`: secrets that a task gets as files below `$CREDENTIALS_DIRECTORY` (rule P6). All that are named."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pyflowd import fields
 from pyflowd.document import Mapping, Sequence, quote
-from pyflowd.fields import Report, Wrong
-from pyflowd.model import Credential
+from pyflowd.fields import Report, Use, Wrong
+from pyflowd.model import Credential, ParamType, Task, WebhookTrigger, Workflow, is_name
 
 MAX_CREDENTIALS = 100
 
@@ -43,3 +44,18 @@ def _read_mapping(mapping: Mapping, report: Report) -> list[Credential]:
         if report.unplaced:
             report.place_uses(name, mapping.value_mark(name))
     return found
+
+
+def names_of_secrets(workflow: Workflow, tasks: Iterable[Task], uses: Iterable[Use]) -> tuple[str, ...]:
+    """Of those that expressions, `credentials` and webhooks name, and of the defaults of secret params, sorted."""
+    params, events = workflow.params, workflow.events
+    names = {credential.secret for task in tasks for credential in task.credentials if "${{" not in credential.secret}
+    names |= {param.default for param in params if param.type is ParamType.SECRET and isinstance(param.default, str)}
+    for event in events:
+        if isinstance(event, WebhookTrigger) and event.verify is not None:
+            names.update(event.verify.secrets)
+    for use in uses:
+        for reference in use.expression.references if use.expression is not None else ():
+            if reference.path[0] == fields.SECRETS and len(reference.path) > 1:
+                names.add(reference.path[1])
+    return tuple(sorted(filter(is_name, names)))

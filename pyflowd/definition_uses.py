@@ -110,7 +110,7 @@ def _judge_inputs(task: Mapping, plugin: Plugin, report: Report) -> None:
 def _judge_input(field: PluginField, value: Any, mark: int, report: Report) -> None:
     if field.secret and value not in ("", None) and not (value.__class__ is str and "${{" in value):
         message = f"{field.name}: a secret may not be written in a definition"
-        fix = "give it by an expression, such as ${{ env.PASSWORD }}"
+        fix = "give it by an expression, such as ${{ secrets.NAME }}"
         report.add(mark, "plugin_input", message, fix)
         return
     for place, message in wrongs(field.schema, value, mark):

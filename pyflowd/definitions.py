@@ -94,6 +94,7 @@ class Definitions:
         self.selector.register(self.plugins, selectors.EVENT_READ, self._plugins_found)
         self._know(_known_before(self.workflows.store.meta("plugins")))
         self.plugins.start()
+        self._asked = True  # the watcher looks at the folder when it starts
         known = [row.seen for row in self.catalog.rows if row.seen is not None]
         self.watcher.start({key: part for seen in known for key, part in seen.parts.items()})
 

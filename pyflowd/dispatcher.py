@@ -17,12 +17,20 @@ import msgspec
 from pyflowd import recovery
 from pyflowd.admission import TOKEN as GATES
 from pyflowd.admission import Admission
+from pyflowd.backfill_runs import Backfills
+from pyflowd.calendars_watch import TOKEN as CALENDARS
 from pyflowd.clock import US, Clock, ClockWatch
+from pyflowd.clock_steps import ClockSteps
 from pyflowd.control import Control
 from pyflowd.crashpoints import crashpoint
 from pyflowd.endings import TOKEN as ARTIFACTS
 from pyflowd.endings import Endings
 from pyflowd.errors import Unavailable
+from pyflowd.event_file_watch import TOKEN as FILES
+from pyflowd.event_sources import EventSources
+from pyflowd.expectation_watch import Expectations
+from pyflowd.handlers_hooks import TOKEN as HOOKS
+from pyflowd.handlers_hooks import HookHandlers
 from pyflowd.health import Health
 from pyflowd.http_tasks import TOKEN as HTTP
 from pyflowd.http_tasks import HttpTasks
@@ -52,6 +60,8 @@ KEEPER_RETRY_US = US // 2
 SPACE_RETRY_US = US
 SPACE_MIN_BYTES = 8 << 20
 """Free beside the ballast before new work is taken again."""
+AWAITED = (HTTP, ARTIFACTS, SECRETS, HOOKS, NOTIFY)
+"""What a stop waits for in the pool: parts of attempts, messages, answers that somebody waits for."""
 LAUNCHES_AT_ONCE = 64
 """Each holds two or three descriptors until it is sent to the keeper."""
 
@@ -84,7 +94,15 @@ class Dispatcher:
         launcher: Launcher,
         lookups: SecretLookups,
         health: Health,
+        events: EventSources,
+        hooks: HookHandlers,
+        backfills: Backfills,
+        expectations: Expectations,
+        clock_steps: ClockSteps,
     ) -> None:
+        self.clock_steps = clock_steps
+        self.backfills = backfills
+        self.expectations = expectations
         self.store = store
         self.runs = runs
         self.workflows = workflows
@@ -105,6 +123,8 @@ class Dispatcher:
         self.launcher = launcher
         self.lookups = lookups
         self.health = health
+        self.events = events
+        self.hooks = hooks
         self.epoch = ""
         """The keeper's life that we are connected to; empty: none."""
         self.boot_id = ""
@@ -119,6 +139,8 @@ class Dispatcher:
     def start(self) -> None:
         """Rebuild, connect to the keeper, match every live attempt, commit that."""
         self.runs.rebuild(self.workflows.compiled)
+        self.backfills.restore()
+        self.expectations.restore()
         for live in self.runs.live.values():
             live.log_bytes = self.logs.run_bytes(live.meta.run)
         self.selector.register(self._clock_watch, selectors.EVENT_READ, self._clock_was_set)
@@ -129,6 +151,7 @@ class Dispatcher:
         self._connect(timeout_s=10.0, known_boot=known_boot)
         self.inside.recover()
         self.runs.batch.add("meta", "boot_id", self.boot_id)
+        self.clock_steps.restore(self.boot_id)
         if known_boot != self.boot_id:
             self.workflows.fire_reboot()  # with the boot's id in one commit: never lost, never twice
         self.workflows.admit_all()
@@ -161,6 +184,7 @@ class Dispatcher:
     def turn(self) -> None:
         for key, mask in self.selector.select(self._timeout_s()):
             key.data(mask)
+        self.clock_steps.look()
         self.timers.fire(self.clock.mono_us())
         self._finish_turn()
 
@@ -170,9 +194,14 @@ class Dispatcher:
         due_us = self.timers.next_due_us()
         wait_us = WAIT_MAX_US if due_us is None else max(0, due_us - now_us)
         full = self.health.has("disk")
-        if self.control.has_work() or (self.workflows.has_work() and not full):
+        if self.control.has_work() or ((self.workflows.has_work() or self.events.has_work()) and not full):
             wait_us = 0
-        self._clock_watch.arm(None if full else self.workflows.next_due_us())  # slots wait for space
+        if not full and (self.expectations.has_work() or (self._may_start() and self.backfills.has_work())):
+            wait_us = 0
+        dues_us = (self.workflows.next_due_us(), self.expectations.next_due_us())
+        due_us = None if full else min((due for due in dues_us if due is not None), default=None)
+        if not self._clock_watch.arm(due_us):  # slots wait for space
+            wait_us = 0
         return min(wait_us, WAIT_MAX_US) / US
 
     def _finish_turn(self, *, starts: bool = True) -> None:
@@ -180,13 +209,19 @@ class Dispatcher:
         full = self.health.has("disk")
         if not full:
             self.workflows.tick()
-        self._settle(starts=starts and bool(self.epoch) and not full and not self._draining)
+            self.events.tick()
+        self._settle(starts=starts and not full and self._may_start())
+        self.expectations.runs_changed(self.runs.changed)
         if self._commit():
             self._act()
             self.notifier.deliver_due()
             self._tell()
+            self.expectations.look()
         else:
             self.control.flush()  # what only reads is answered from what is durable
+
+    def _may_start(self) -> bool:
+        return bool(self.epoch) and not self._draining
 
     def _settle(self, *, starts: bool) -> None:
         """What follows within the turn: queued runs go, tasks take the places that are free, called runs end."""
@@ -197,12 +232,15 @@ class Dispatcher:
             for live in ended:
                 self._run_ended(live)
             if starts:
+                self.backfills.advance()
                 self.runs.fill(self.epoch)
             again = self.inside.settle(ended) or bool(self.runs.ended)
 
     def _run_ended(self, live: LiveRun) -> None:
         """Tell those who want to know, and let go of what only a live run needs."""
         run = live.run
+        self.backfills.run_ended(live)
+        self.expectations.run_ended(live)
         if self.scratch.forget(live.meta.run):
             self.runs.ended_with_scratch.append(live.meta.run)
         failed = tuple(
@@ -226,24 +264,36 @@ class Dispatcher:
                 self.endings.taken(token.removeprefix(ARTIFACTS), result)
             elif token.startswith(SECRETS):
                 self.lookups.taken(token, result)
+            elif token == CALENDARS and self.workflows.calendars is not None:
+                self.workflows.calendars.taken(result)
+                self.workflows.topics.add("workflows")
             elif token.startswith(GATES):
                 self.admission.taken(token, result)
+            elif token.startswith(HOOKS):
+                self.hooks.taken(token.removeprefix(HOOKS), result)
+            elif token.startswith(FILES):
+                self.events.taken(token.removeprefix(FILES), result)
             elif token.startswith(NOTIFY):
                 self.notifier.taken(self.runs.batch, token, result)
 
     def drain(self, timeout_s: float) -> None:
         """Rule I4: what is under way in the pool is given some time to end. All else is served, but nothing started."""
         self.notifier.stop()
+        self.events.stop()
         self._draining = True
-        awaited, due_us = self.pool.under_way, self.clock.mono_us() + round(timeout_s * US)
+        due_us = self.clock.mono_us() + round(timeout_s * US)
         end = self.timers.at(due_us, lambda: None)  # to wake the loop
-        if awaited:
+        if self._is_awaited():
             self.health.note("stopping", f"requests under way are waited for, {timeout_s:g} s at most; no task starts")
-        while awaited & self.pool.under_way and self.clock.mono_us() < due_us:
+        while self._is_awaited() and self.clock.mono_us() < due_us:
             self.turn()
         end.cancel()
         self.pool.stop(0)
         self._pool_ready(0)
+
+    def _is_awaited(self) -> bool:
+        """Whether the pool has something to do that is not just looked at again by the next daemon."""
+        return any(token.startswith(AWAITED) for token in self.pool.under_way)
 
     # ---- Commit
 

@@ -316,7 +316,7 @@ def _attempt_starting(turn: Turn, event: AttemptStarting) -> None:
     if not task.attempts:
         task.first_mono_us = event.mono_us
     task.attempts = event.attempt
-    task.attempt = Attempt(event.attempt)
+    task.attempt = Attempt(event.attempt, event.epoch)
     task.attempt.started_us = event.at_us
     task.retry_us = None
     turn.move(task, "start")

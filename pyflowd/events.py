@@ -36,6 +36,9 @@ class RunCreated(Struct, frozen=True, array_like=True, tag="run_created"):
     """Of kept tasks and items, by the name of the node."""
     no_cache: bool = False
     """No earlier success is used again; those of this run are kept for others."""
+    of_slot_us: int | None = None
+    """Of a rerun: the nominal time of the slot that fired the first of the runs, and that slot's trigger."""
+    of_trigger: str = ""
 
 
 class RunStarted(Struct, frozen=True, array_like=True, tag="run_started"):
@@ -310,8 +313,87 @@ class SecretsRekeyed(Struct, frozen=True, array_like=True, tag="secrets_rekeyed"
     secrets: int
 
 
+class BackfillRecorded(Struct, frozen=True, array_like=True, tag="backfill_recorded"):
+    """Somebody asked for runs of past slots."""
+
+    at_us: int
+    backfill: int
+    workflow: str
+    trigger: str
+    slots: int
+    by: str
+
+
+class BackfillCancelled(Struct, frozen=True, array_like=True, tag="backfill_cancelled"):
+    """Its remaining slots get no runs."""
+
+    at_us: int
+    backfill: int
+    workflow: str
+    slots: int
+    by: str
+
+
+class BackfillSlotRefused(Struct, frozen=True, array_like=True, tag="backfill_slot_refused"):
+    """A slot of a backfill could not be made a run."""
+
+    at_us: int
+    backfill: int
+    workflow: str
+    scheduled_us: int
+    error: str
+
+
+class BackfillEnded(Struct, frozen=True, array_like=True, tag="backfill_ended"):
+    """Nothing of it is left to do."""
+
+    at_us: int
+    backfill: int
+    workflow: str
+    succeeded: int
+    failed: int
+    cancelled: int
+    refused: int
+
+
+class ExpectationMissed(Struct, frozen=True, array_like=True, tag="expectation_missed"):
+    """What a workflow's `expect` says did not happen in time. `subject`: the slot's time, or the run."""
+
+    at_us: int
+    workflow: str
+    sort: str
+    trigger: str
+    subject: int
+    text: str
+
+
+class ExpectationMet(Struct, frozen=True, array_like=True, tag="expectation_met"):
+    """It has happened after all."""
+
+    at_us: int
+    workflow: str
+    sort: str
+    trigger: str
+    subject: int
+    text: str
+
+
+class ClockStepped(Struct, frozen=True, array_like=True, tag="clock_stepped"):
+    """Somebody set the wall clock (rule T8); `at_us` is what it showed then, `by_us` is negative for a step back."""
+
+    at_us: int
+    by_us: int
+
+
 HostEvent = (
-    MessageLost
+    BackfillRecorded
+    | BackfillCancelled
+    | BackfillSlotRefused
+    | BackfillEnded
+    | ExpectationMissed
+    | ExpectationMet
+    | ClockStepped
+    | MessageLost
     | SecretChanged
     | SecretRemoved
     | SecretsRekeyed

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
 from collections.abc import Mapping
 
+from pyflowd import short_program
+from pyflowd.clock import SystemClock
 from pyflowd.model import DiskFree, Gates
 from pyflowd.pool import Cancel
 from pyflowd.units import size_text
 
 COMMAND_TIMEOUT_S = 30.0
-_LOOK_S = 0.1
 
 
 def closed(gates: Gates, env: Mapping[str, str], cancel: Cancel) -> str:
@@ -74,28 +73,10 @@ def _command(command: tuple[str, ...], env: Mapping[str, str], cancel: Cancel) -
 def _run(command: tuple[str, ...], env: Mapping[str, str], cancel: Cancel) -> tuple[int | None, str]:
     """Its exit status and the last line that it said; None where there is no status, and the line says why."""
     try:
-        child = subprocess.Popen(
-            command, env=dict(env), cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+        said = short_program.run(command, env, cancel, SystemClock(), COMMAND_TIMEOUT_S)
     except (OSError, ValueError) as error:
         return None, f"{command[0]}: {getattr(error, 'strerror', None) or error}"
-    forget = cancel.on_cancel(lambda: _kill(child.pid))
-    try:
-        said, _ = child.communicate(timeout=COMMAND_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        _kill(child.pid)
-        child.communicate()
+    if said.exit_status is None:
         return None, f"{command[0]} did not end within {COMMAND_TIMEOUT_S:g} s"
-    finally:
-        forget()
-    lines = said[-4096:].decode(errors="replace").strip().splitlines()
-    last = "".join(letter for letter in lines[-1] if letter.isprintable())[:200] if lines else ""
-    return child.returncode, last
-
-
-def _kill(session: int) -> None:
-    try:
-        os.killpg(session, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # it has ended
+    line = short_program.last_line(said.errors)
+    return said.exit_status, "".join(letter for letter in line if letter.isprintable())[:200]

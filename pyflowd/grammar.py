@@ -117,8 +117,22 @@ COMMANDS = (
             Option(names=("--dry-run",), help="show what would run, record nothing"),
             Option(names=("--only",), value="TASK", help="only TASK and what it needs", repeat=True, kind="task-of"),
             _NO_CACHE,
+            Option(names=("--for",), value="FROM..TO", help="a backfill: one run for each slot of that time"),
+            Option(names=("--trigger",), value="NAME", help="with --for: the schedule whose slots are meant"),
+            Option(names=("--only-missing",), help="with --for: leave out slots with a run that has succeeded"),
+            Option(names=("--parallel",), value="N", help="with --for: at most N runs at once (1)"),
+            Option(names=("--newest-first",), help="with --for: begin with the newest slot"),
         ),
-        exclusive=(("dry-run", "wait"), ("dry-run", "follow"), ("dry-run", "key")),
+        exclusive=(
+            ("dry-run", "wait"),
+            ("dry-run", "follow"),
+            ("dry-run", "key"),
+            ("for", "wait"),
+            ("for", "follow"),
+            ("for", "key"),
+            ("for", "only"),
+            ("for", "no-cache"),
+        ),
         example="pyflowctl run deploy -p version=1.4.2 --wait",
         note="A name with a slash, or that ends in .yaml, .yml or .json, is a file; the client reads it.",
     ),
@@ -153,9 +167,10 @@ COMMANDS = (
         name="cancel",
         summary="stop a run; a second time kills at once",
         arguments=(
-            Argument(name="RUN|WORKFLOW", kind="live-run"),
+            Argument(name="RUN|WORKFLOW", kind="live-run", required=False),
             Argument(name="TASK", kind="task|item", required=False),
         ),
+        options=(Option(names=("--backfill",), value="N", help="all of backfill N: no further runs, none left live"),),
         example="pyflowctl cancel 42",
         note="A workflow's name means its newest run that has not ended.\n"
         "With TASK only that task is stopped, or one item of it: 'fetch[web1]'.",
@@ -209,6 +224,13 @@ COMMANDS = (
         ),
         example="pyflowctl cache clear nightly-report extract",
         note="Without clear they are listed, of WORKFLOW or of all. A task says with cache: that it may be kept.",
+    ),
+    CommandSpec(
+        name="backfills",
+        summary="runs for slots of the past: how far they are",
+        options=(_LIMIT,),
+        example="pyflowctl backfills",
+        note="`pyflowctl run WORKFLOW --for FROM..TO` asks for one, `pyflowctl cancel --backfill N` ends it.",
     ),
     CommandSpec(
         name="rerun",
@@ -351,11 +373,61 @@ COMMANDS = (
         example='pyflowctl next --cron "30 2 * * 1-5" --timezone Europe/Berlin -n 3',
     ),
     CommandSpec(
+        name="simulate",
+        summary="what the host will do: what starts, waits, is skipped; what a changed file changes",
+        arguments=(Argument(name="WORKFLOW", kind="workflow", required=False, many=True),),
+        options=(
+            Option(names=("--from",), value="T", help="from T on (now): a time, or a duration from now"),
+            Option(names=("--to",), value="T", help="until T (a day): a time, or a duration after --from"),
+            Option(
+                names=("--file",),
+                value="FILE",
+                repeat=True,
+                kind="file",
+                help="as if FILE were in force, with what that changes",
+            ),
+            Option(names=("--duration",), value="D", help="what a task without history takes (60s)"),
+            Option(names=("--slow",), help="tasks take as long as nine of ten of their runs do, not as every other"),
+            Option(names=("--all",), help="every slot, also where there are many"),
+        ),
+        example="pyflowctl simulate --to 7d --file new/nightly-backup.yaml",
+        note="Nothing is run, recorded or changed.\nAll of the host are simulated; WORKFLOW says of which to tell.",
+    ),
+    CommandSpec(
         name="slots",
         summary="the ledger of slots: what fired, what was skipped and why",
         arguments=(_ANY_WORKFLOW,),
-        options=(_SINCE, _LIMIT),
+        options=(
+            Option(names=("--events",), help="what reached event triggers, instead of slots"),
+            _SINCE,
+            _LIMIT,
+        ),
         example="pyflowctl slots nightly-backup --since 7d",
+    ),
+    CommandSpec(
+        name="explain",
+        summary="why something has not run, waits, was skipped, or failed",
+        arguments=(_RUN_OR_WORKFLOW, Argument(name="TASK", kind="task|item", required=False)),
+        options=(
+            Option(
+                names=("--at", "--slot"), value="T", help="the slot of the workflow at T: what became of it, and why"
+            ),
+            Option(names=("--all",), help="every fact, not only as many as fit a screen"),
+        ),
+        example="pyflowctl explain nightly-backup --at 02:30",
+        note="With TASK a workflow's name means its newest run. `explain RUN` also says why a run ended as it did.",
+    ),
+    CommandSpec(
+        name="hook",
+        summary="deliver to a hook, as a web server would, to try it",
+        arguments=(Argument(name="send"), Argument(name="HOOK")),
+        options=(
+            Option(names=("--body",), value="FILE", help="what is delivered; - is standard input", kind="file"),
+            Option(names=("--header",), value="NAME:VALUE", help="a header, such as that of a signature", repeat=True),
+            Option(names=("--unsigned",), help="take it without a signature; administrators may"),
+        ),
+        example="pyflowctl hook send deploy --body push.json --header X-GitHub-Event:push --unsigned",
+        note="A body that begins as JSON is delivered as such, another one as text, unless a header says.",
     ),
     CommandSpec(
         name="events",
@@ -430,7 +502,7 @@ COMMANDS = (
     ),
 )
 BY_NAME = {spec.name: spec for spec in COMMANDS}
-LATER = ("explain", "simulate", "top", "backup", "restore", "trigger")
+LATER = ("top", "backup", "restore", "trigger")
 """Commands that the design names and this version does not have."""
 NEWCOMER = ("status", "list", "run", "logs", "history")
 

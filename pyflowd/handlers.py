@@ -15,39 +15,50 @@ from pyflowd import sentences, views
 from pyflowd.clock import US
 from pyflowd.control import Wait
 from pyflowd.errors import Forbidden, Refused
+from pyflowd.expectation_watch import Expectations
 from pyflowd.handlers_approvals import ApprovalHandlers
+from pyflowd.handlers_backfill import BackfillHandlers
 from pyflowd.handlers_cache import CacheHandlers
 from pyflowd.handlers_definitions import DefinitionHandlers
+from pyflowd.handlers_explain import ExplainHandlers
+from pyflowd.handlers_hooks import HookHandlers
 from pyflowd.handlers_logs import LogHandlers
 from pyflowd.handlers_notify import NotificationHandlers
 from pyflowd.handlers_places import PlaceHandlers
 from pyflowd.handlers_runs import PROGRESS_QUIET_US, RunHandlers
 from pyflowd.handlers_secrets import SecretHandlers
+from pyflowd.handlers_simulation import SimulationHandlers
 from pyflowd.model import RunState
 from pyflowd.peer import Peer
 from pyflowd.protocol import (
     LEVELS,
     AnswerApproval,
+    CancelBackfill,
     CancelRun,
     ClearCache,
+    DeliverHook,
     Done,
     EventPage,
     EventView,
+    Explain,
     GetArtifact,
     GetGraph,
     GetHealth,
     GetHost,
     GetLogs,
     GetRun,
+    GetSimulationBasis,
     GetVersion,
     HealthView,
     HostView,
     Level,
     ListApprovals,
     ListArtifacts,
+    ListBackfills,
     ListCache,
     ListChanges,
     ListEvents,
+    ListFirings,
     ListNext,
     ListNotifications,
     ListPlaces,
@@ -67,6 +78,7 @@ from pyflowd.protocol import (
     SetSecret,
     ShowWorkflow,
     SlotPage,
+    StartBackfill,
     StartRun,
     VersionView,
     WatchRun,
@@ -100,10 +112,16 @@ class Handlers:
         of_logs: LogHandlers,
         of_approvals: ApprovalHandlers,
         of_secrets: SecretHandlers,
+        of_backfills: BackfillHandlers,
+        expectations: Expectations,
+        of_hooks: HookHandlers,
     ) -> None:
         """`groups`: whose members have a level."""
+        self.of_backfills = of_backfills
+        self.expectations = expectations
         self.of_runs = of_runs
         self.of_approvals = of_approvals
+        self.of_secrets = of_secrets
         self.store = of_runs.store
         self.runs = of_runs.runs
         self.workflows = of_runs.workflows
@@ -122,6 +140,9 @@ class Handlers:
             ListChanges: of_definitions.changes,
             ListRuns: self.of_runs.list_runs,
             StartRun: self.of_runs.start_run,
+            StartBackfill: of_backfills.start,
+            CancelBackfill: of_backfills.cancel,
+            ListBackfills: of_backfills.list_backfills,
             CancelRun: self.of_runs.cancel_run,
             RerunRun: self.of_runs.rerun_run,
             PauseWorkflow: self._pause,
@@ -136,6 +157,7 @@ class Handlers:
             ListNext: self._next,
             ListSlots: self._slots,
             ListEvents: self._events,
+            Explain: ExplainHandlers(of_runs, of_logs.logs).explain,
             Reload: self._reload,
             GetHealth: self._health,
             GetVersion: self._version,
@@ -146,6 +168,9 @@ class Handlers:
             ListSecrets: of_secrets.list_secrets,
             RekeySecrets: of_secrets.rekey,
             ListPlaces: PlaceHandlers(of_runs).places,
+            GetSimulationBasis: SimulationHandlers(of_runs).basis,
+            DeliverHook: of_hooks.deliver,
+            ListFirings: of_hooks.list_firings,
         }
 
     def handle(self, request: Request, peer: Peer) -> Replies:
@@ -187,8 +212,9 @@ class Handlers:
             failed_24h=ended.get(RunState.FAILED, 0),
             next=self._next_views(None, 3),
             problems=self.definitions.problems(),
-            warnings=[*self.health.warnings(), *self.workflows.warnings()],
+            warnings=[*self.health.warnings(), *self.workflows.warnings(), *self.expectations.warnings()],
             approvals=self.of_approvals.waiting(),
+            backfills=self.of_backfills.open_views(),
         )
 
     def _health(self, _: GetHealth, __: Peer) -> Replies:
@@ -200,7 +226,9 @@ class Handlers:
             found.append(
                 ("ok", "definitions", f"{len(self.workflows.entries)} in force, no file is refused or ignored")
             )
-        yield HealthView(checks=[*self.health.checks(), *found])
+        found += [("warning", "secrets", fault) for fault in self.of_secrets.faults()]
+        held = [("warning", "schedules", text) for text in self.workflows.held_all()]
+        yield HealthView(checks=[*self.health.checks(), *found, *held])
 
     def _version(self, _: GetVersion, __: Peer) -> Replies:
         yield VersionView(version=VERSION, pid=self.health.pid)
@@ -221,7 +249,10 @@ class Handlers:
         return msgspec.structs.replace(view, approvals=waiting) if waiting else view
 
     def _pause(self, request: PauseWorkflow, peer: Peer) -> Replies:
-        self.workflows.pause(request.workflow, peer.name if request.paused else "")
+        if request.paused:
+            self.workflows.pause(request.workflow, peer.name)
+        else:
+            self.workflows.resume(request.workflow, peer.name)
         return self._one_workflow(request.workflow)
 
     def _one_workflow(self, name: str) -> Replies:
@@ -229,10 +260,13 @@ class Handlers:
 
     def _reload(self, _: Reload, __: Peer) -> Replies:
         self.definitions.rescan(believe_gone=True)
+        if self.workflows.calendars is not None:
+            self.workflows.calendars.reload()
         return self._reloaded()
 
     def _reloaded(self) -> Replies:
-        while self.definitions.busy:
+        calendars = self.workflows.calendars
+        while self.definitions.busy or (calendars is not None and calendars.busy):
             yield Wait(frozenset({"workflows"}))
         yield from self._workflows(ListWorkflows(), _NOBODY)
         yield Done(exit_status=Refused.exit_status if self.definitions.refused else 0)

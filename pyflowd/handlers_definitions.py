@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from pyflowd import views
+from pyflowd import schedule, views
 from pyflowd.control import Wait
 from pyflowd.errors import NotFound, Refused, Unavailable
 from pyflowd.handlers_runs import PAGE, RunHandlers
@@ -86,7 +86,8 @@ class DefinitionHandlers:
         at_us, file = change[1:] if change else (self.store.one("definition", digest)[2], "")
         view = WorkflowView(
             workflow=name, state="past", file=file, description=definition.description,
-            schedules=[schedule.cron for schedule in definition.triggers], tasks_total=len(definition.tasks),
+            schedules=[schedule.text_of(each, self.workflows.zone) for each in definition.triggers],
+            tasks_total=len(definition.tasks),
         )  # fmt: skip
         yield from self._shown(_Version(name, digest, file, at_us, view, in_force=False), request)
 
@@ -97,6 +98,8 @@ class DefinitionHandlers:
             row = self.store.one_or_none("change_before", name, int(before[1]))
             if row is None:
                 self._find(name)
+                if int(before[1]) == 1:
+                    raise NotFound(f"{name} has had no other text than the one in force; {see}")
                 raise NotFound(f"{name} has no text {before[1]} before the newest; {see}")
             return str(row[0])
         if not _PREFIX.fullmatch(version):

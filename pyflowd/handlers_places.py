@@ -25,7 +25,8 @@ class PlaceHandlers:
         return self.runs.sharing
 
     def places(self, _: ListPlaces, __: Peer) -> Replies:
-        found = [self._view(place) for place in self._known()]
+        waiting = self.sharing.places.waiting()
+        found = [self._view(place, waiting.get(place, [])) for place in self._known()]
         for at in range(0, max(1, len(found)), PAGE):
             yield PlacePage(places=found[at : at + PAGE])
 
@@ -34,9 +35,8 @@ class PlaceHandlers:
         sized = {Place(Sort.POOL, name) for name in self.sharing.sized_pools()}
         return sorted(sized | self.sharing.places.known())
 
-    def _view(self, place: Place) -> PlaceView:
+    def _view(self, place: Place, waiting: list[Who]) -> PlaceView:
         places = self.sharing.places
-        waiting = places.waiting_for(place)
         return PlaceView(
             sort=place.sort.value,
             name=place.name,

@@ -40,7 +40,7 @@ from pyflowd.replies import EXIT_OF_RUN, Replies
 from pyflowd.runs import Runs, fold
 from pyflowd.sampler import Sampler
 from pyflowd.sections import in_progress
-from pyflowd.state import TaskRun
+from pyflowd.state import Run, TaskRun
 from pyflowd.store.store import Store
 from pyflowd.view_tasks import RunOf, nodes, planned, planned_handlers, task_pages
 from pyflowd.workflows import Workflows
@@ -50,6 +50,8 @@ RUN_MAX = (1 << 63) - 1
 """Greatest integer of SQLite."""
 NEAREST_MAX = 200
 """Names that a misspelt one is compared with."""
+EVENT_SHOWN_BYTES = 64 << 10
+"""A view is one frame."""
 PROGRESS_QUIET_US = 100_000
 """Ten progress reports a second at most, whatever happens in the run."""
 
@@ -87,6 +89,11 @@ class RunHandlers:
         live = self.runs.live.get(run)
         return views.counted(view, self.store, _running(live) if live else ())
 
+    def _event(self, run: int) -> dict[str, object] | None:
+        live = self.runs.live.get(run)
+        event = live.meta.event if live else self.runs.event_of(run)
+        return event if event is not None and len(msgspec.msgpack.encode(event)) <= EVENT_SHOWN_BYTES else None
+
     def _with_live(self, view: RunView) -> RunView:
         """With what the store does not know: whether it is being stopped, and which run it waits for."""
         live = self.runs.live.get(view.run)
@@ -123,7 +130,7 @@ class RunHandlers:
 
     def get_run(self, request: GetRun, _: Peer) -> Replies:
         view = self.view(self.find_run(request.of))
-        yield view
+        yield msgspec.structs.replace(view, event=self._event(view.run))
         run = RunOf(
             view.run, self.definition_of(view.digest), view.section, self.sampler.of_run(view.run),
             self.runs.waits_of(view.run),
@@ -181,7 +188,7 @@ class RunHandlers:
             return self._start_installed(request, peer)
         if not known:
             self.definitions.rescan()
-        return self._deferred(self.definitions.when_settled, lambda: self._start_installed(request, peer))
+        return self.deferred(self.definitions.when_settled, lambda: self._start_installed(request, peer))
 
     def _start_installed(self, request: StartRun, peer: Peer) -> Replies:
         entry = self.workflows.find(request.workflow)
@@ -219,9 +226,9 @@ class RunHandlers:
 
             self.definitions.check_text(request.file, request.data, read)
 
-        return self._deferred(check, lambda: self._begin_text(request, peer, result[0]))
+        return self.deferred(check, lambda: self._begin_text(request, peer, result[0]))
 
-    def _deferred(self, subscribe: Callable[[Callable[[], None]], None], act: Callable[[], Replies]) -> Replies:
+    def deferred(self, subscribe: Callable[[Callable[[], None]], None], act: Callable[[], Replies]) -> Replies:
         """Act in the turn in which `subscribe` calls back, so that what it changes is committed before the reply."""
         outcome: list[Replies | PyflowError] = []
         topic = f"deferred/{id(outcome)}"
@@ -341,6 +348,13 @@ class RunHandlers:
     def _kept(self, request: RerunRun, digest: str, definition: Workflow) -> RunCreated:
         """What the new run takes over from the old one."""
         old = fold(request.run, self.definition_of(digest), self.runs.stored_events(request.run))
+        kept = self._kept_tasks(request, old, definition)
+        view = self.bare_view(request.run)
+        if view.scheduled_us is None:
+            return msgspec.structs.replace(kept, of_slot_us=old.kept.of_slot_us, of_trigger=old.kept.of_trigger)
+        return msgspec.structs.replace(kept, of_slot_us=view.scheduled_us, of_trigger=view.trigger)
+
+    def _kept_tasks(self, request: RerunRun, old: Run, definition: Workflow) -> RunCreated:
         now_us = self.clock.wall_us()
         if not request.failed_only and request.from_task is None:
             return rerun.afresh(old, now_us)

@@ -6,6 +6,8 @@ leaves a change without its event; the store itself says when and by whom it was
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from pyflowd.errors import Refused
 from pyflowd.events import SecretChanged, SecretRemoved, SecretsRekeyed
 from pyflowd.peer import Peer
@@ -20,18 +22,25 @@ from pyflowd.protocol import (
 )
 from pyflowd.replies import Replies
 from pyflowd.runs import Runs
-from pyflowd.secrets_model import described
+from pyflowd.secrets_model import Provider, described
+from pyflowd.secrets_providers import Known
 from pyflowd.secrets_resolver import Resolver, check
 
+Listed = tuple[list[SecretView], list[str]]
+
 PAGE = 200
+SHOWN_USERS = 5
+"""Workflows that are told of a secret that nobody has."""
 
 
 class SecretHandlers:
     """As `Handlers`: acts when called, answers when pulled."""
 
-    def __init__(self, runs: Runs, resolver: Resolver) -> None:
+    def __init__(self, runs: Runs, resolver: Resolver, users: Callable[[], Mapping[str, list[str]]]) -> None:
+        """`users`: secrets that definitions in force name, with the workflows that do."""
         self.runs = runs
         self.resolver = resolver
+        self.users = users
 
     def set(self, request: SetSecret, peer: Peer) -> Replies:
         now_us = self.runs.clock.wall_us()
@@ -59,25 +68,41 @@ class SecretHandlers:
         yield SecretAnswer(action=action, name=name, version=version, count=count, notes=list(notes))
 
     def list_secrets(self, _: ListSecrets, __: Peer) -> Replies:
+        known = self.resolver.known()
+        silent = [f"{described(provider)}: it does not tell its names" for provider, found in known if found is None]
+        views, faults = self._views(known)
+        for at in range(0, len(views), PAGE):
+            yield SecretPage(secrets=views[at : at + PAGE])
+        yield SecretPage(secrets=[], notes=silent + faults)
+
+    def faults(self) -> list[str]:
+        """For `doctor`: what makes, or will make, tasks fail."""
+        return self._views(self.resolver.known())[1]
+
+    def _views(self, of_providers: list[tuple[Provider, list[Known] | Refused | None]]) -> Listed:
+        """What each provider has; and what is wrong with some, and with names that no provider has."""
         views: list[SecretView] = []
-        notes: list[str] = []
+        faults: list[str] = []
         seen: set[str] = set()
-        for provider, found in self.resolver.known():
+        users = self.users()
+        for provider, found in of_providers:
             what = described(provider)
             match found:
                 case None:
-                    notes.append(f"{what}: it does not tell its names")
+                    pass
                 case Refused():
-                    notes.append(f"{what}: {found}")
+                    faults.append(f"{what}: {found}")
                 case _:
                     views += [
                         SecretView(
                             name=known.name, provider=what, changed_us=known.changed_us, changed_by=known.changed_by,
-                            version=known.version, hidden=known.name in seen,
+                            version=known.version, hidden=known.name in seen, workflows=users.get(known.name, []),
                         )
                         for known in found
                     ]  # fmt: skip
                     seen |= {known.name for known in found}
-        for at in range(0, len(views), PAGE):
-            yield SecretPage(secrets=views[at : at + PAGE])
-        yield SecretPage(secrets=[], notes=notes)
+                    faults += [known.fault for known in found if known.fault]
+        for name in self.resolver.missing(sorted(set(users) - seen)):
+            where = ", ".join(users[name][:SHOWN_USERS]) + (", ..." if len(users[name]) > SHOWN_USERS else "")
+            faults.append(f"{name} is named by {where}, and no provider has it; {self.resolver.remedy(name)}")
+        return views, faults

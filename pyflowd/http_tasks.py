@@ -109,6 +109,8 @@ class HttpTasks:
             try:
                 result = http_call.perform(request, log.write, cancel, self.clock)
                 return _masked(result, masks) if masks else result
+            except Exception as error:  # noqa: BLE001 - a fault of ours; nobody knows what its words hold
+                raise RuntimeError(mask_text(f"{type(error).__name__}: {error}", masks)) from None
             finally:
                 log.close()
 

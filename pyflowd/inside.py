@@ -148,12 +148,18 @@ class InsideTasks:
             timer.cancel()
         found = self.runs.under_way(attempt_id)
         if found is not None:
-            waiting = self._conditions.get(found[0].meta.run)
-            if waiting is not None:
-                waiting.discard(found[1].name)
-                if not waiting:
-                    del self._conditions[found[0].meta.run]
+            self._waits_no_more(*found)
         self.runs.attempt_ended(attempt_id, end, given)
+
+    def _waits_no_more(self, live: LiveRun, task: TaskRun) -> None:
+        run = live.meta.run
+        waiting = self._conditions.get(run)
+        if waiting is not None:
+            waiting.discard(task.name)
+            if not waiting:
+                del self._conditions[run]
+        if task.attempt and task.attempt.called:
+            self.runs.sharing.part(live, task, task.attempt.called)
 
     def _now_us(self) -> int:
         return self.runs.clock.wall_us()
@@ -215,6 +221,9 @@ class InsideTasks:
                 self._tell_caller(attempt_id, called, row[0], RunState(row[1]), row[2], self.workflows.outputs(row[3]))
             return
         self._callers.setdefault(called, set()).add(attempt_id)
+        run = self.runs.live.get(called)
+        if run is None or run.caller != (live, task):
+            self.runs.sharing.join(live, task, called)
         timeout_s = self._timeout_s(task)
         if timeout_s is not None:
             self._at(attempt_id, self._left_us(task, timeout_s), lambda: self._stop(live, task, Stop.TIMEOUT))
@@ -355,11 +364,12 @@ class InsideTasks:
 
     # ---- After a restart
 
-    def recover(self) -> None:
-        """Take up what was under way, once, when the runs have been rebuilt."""
+    def recover(self, *, requests_go_on: bool = False) -> None:
+        """Take up what was under way, once, when the runs have been rebuilt. `requests_go_on`: they outlived it all."""
+        elsewhere = (ProcessKind | Http) if requests_go_on else ProcessKind
         for live in list(self.runs.live.values()):
             for task in live.by_index:
-                inside = not isinstance(task.definition.kind, ProcessKind) and task.fan is None
+                inside = not isinstance(task.definition.kind, elsewhere) and task.fan is None
                 if task.state is TaskState.RUNNING and inside:
                     self._take_up(live, task)
 

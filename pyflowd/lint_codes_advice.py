@@ -119,12 +119,50 @@ ADVICE: tuple[Code, ...] = (
         shown="notify: oncal beside a pyflowd.yaml with the channel oncall",
     ),
     Code(
+        name="unknown_calendar",
+        meaning="a calendar that this host does not have",
+        why="Nothing fires blindly: the schedule is held, and status says so, until there is one. Told only where the "
+        "settings are found.",
+        severity=_WARNING,
+        shown="calendar: workday beside a pyflowd.yaml with the calendar workdays",
+    ),
+    Code(
+        name="unknown_blackout",
+        meaning="a blackout that this host does not have",
+        why="The schedule is held, and status says so, until there is one. Told only where the settings are found.",
+        severity=_WARNING,
+        shown="blackout: freez beside a pyflowd.yaml with the blackout freeze",
+    ),
+    Code(
+        name="never_fires",
+        meaning="a schedule whose calendars and blackouts leave none of its times",
+        why="Each of its slots would be skipped: within five years they leave no time of the schedule free.",
+        severity=_WARNING,
+        shown='schedule: {cron: "0 9 * * sun", calendar: workdays}, where workdays are Monday to Friday',
+    ),
+    Code(
+        name="past_time",
+        meaning="a time under at: that is past",
+        why="What is past when a file is loaded never fires: a new definition has no past.",
+        severity=_WARNING,
+        bad="schedule: {at: '2020-01-01 12:00'}\ntasks: {a: {run: echo hello}}\n",
+        good="schedule: {at: '2999-01-01 12:00'}\ntasks: {a: {run: echo hello}}\n",
+    ),
+    Code(
         name="unknown_user",
         meaning="a user that this host does not have",
         why="The task could not be started. Look at the file on the host where it is to run.",
         severity=_WARNING,
         bad="tasks: {a: {run: echo a, user: no-such-user}}\n",
         good="tasks: {a: {run: echo a, user: root}}\n",
+    ),
+    Code(
+        name="unverified_hook",
+        meaning="a webhook whose deliveries prove nothing",
+        why="Whoever reaches the hook starts runs, with what he likes as their event. Let the sender sign.",
+        severity=_WARNING,
+        bad="triggers: {push: {webhook: deploy}}\ntasks: {a: {run: echo a}}\n",
+        good="triggers: {push: {webhook: {hook: deploy, verify: {github: deploy_hook}}}}\ntasks: {a: {run: echo a}}\n",
     ),
     Code(
         name="unknown_workflow",
@@ -191,6 +229,14 @@ ADVICE: tuple[Code, ...] = (
         severity=_WARNING,
         bad='params: {file: {}}\ntasks: {a: {run: cat -- "$PARAM_FILE" "$PARAM_FLIE"}}\n',
         good='params: {file: {}}\ntasks: {a: {run: cat -- "$PARAM_FILE"}}\n',
+    ),
+    Code(
+        name="unsized_pool",
+        meaning="a pool that has no size",
+        why="It has one slot, as a lock has, so that tasks wait for each other that need not. Mostly its name is "
+        "misspelt. Told only of files in a workflows folder.",
+        severity=_WARNING,
+        shown="pool: crm-apo beside a workflow with pools: {crm-api: 4}",
     ),
     Code(
         name="unquoted",

@@ -175,7 +175,7 @@ FILES: tuple[Code, ...] = (
         name="later",
         meaning="a part of the language that this version does not have",
         why="The word is reserved. Leave it out, or update.",
-        bad="catchup: all\n" + _HELLO,
+        bad="secrets: {token: x}\n" + _HELLO,
         good=_HELLO,
     ),
     Code(

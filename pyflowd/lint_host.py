@@ -10,11 +10,13 @@ from datetime import datetime
 from typing import NamedTuple
 
 from pyflowd import cron, fields, zones
+from pyflowd.calendars import Almanac
 from pyflowd.document import Mapping as Node
 from pyflowd.document import Sequence, quote
 from pyflowd.fields import Report
 from pyflowd.lint_places import TaskPlace
-from pyflowd.model import Call, Notify, Schedule, Task, Workflow
+from pyflowd.lint_schedules import lint_schedule, written
+from pyflowd.model import Call, Notify, Schedule, Task, Workflow, WorkflowTrigger
 
 _YEAR_S = 400 * 86_400
 
@@ -30,6 +32,10 @@ class Surroundings(NamedTuple):
     workflows: Callable[[], frozenset[str]] | None = None
     """Names, asked for only where a definition names one."""
     channels: frozenset[str] | None = None
+    pools: Callable[[], frozenset[str]] | None = None
+    """Names that the settings or some definition give a size, asked for only where a task takes a slot."""
+    almanac: Callable[[], Almanac | None] | None = None
+    """Calendars and blackouts, asked for only where a schedule names one; None: they are not known."""
 
 
 def lint_host(workflow: Workflow, places: Mapping[str, TaskPlace], surroundings: Surroundings, report: Report) -> None:
@@ -37,6 +43,8 @@ def lint_host(workflow: Workflow, places: Mapping[str, TaskPlace], surroundings:
     root = report.document.root
     if surroundings.is_user is not None:
         _lint_users(root, places.values(), surroundings.is_user, report)
+    if surroundings.workflows is not None:
+        _lint_followed(workflow, root, surroundings.workflows, report)
     for task in _tasks(workflow):
         place = places.get(task.name)
         if place is None:
@@ -46,12 +54,23 @@ def lint_host(workflow: Workflow, places: Mapping[str, TaskPlace], surroundings:
         if isinstance(task.kind, Notify) and surroundings.channels is not None:
             notify = place.mapping["notify"]
             _lint_channel(task.kind.channel, notify.value_mark("channel"), surroundings.channels, report)
+        if surroundings.pools is not None and not task.pools.keys() <= workflow.pools.keys():
+            _lint_pools(task, place, surroundings.pools() | workflow.pools.keys(), report)
     if surroundings.channels is not None and workflow.notify:
         for name, mark in _channels(root):
             _lint_channel(name, mark, surroundings.channels, report)
-    if surroundings.now_s:
-        for schedule in workflow.triggers:
+    for schedule in workflow.triggers:
+        _lint_schedule(schedule, root, surroundings, report)
+        if surroundings.now_s:
             _lint_clock_change(schedule, root, surroundings, report)
+
+
+def _lint_schedule(schedule: Schedule, root: Node, surroundings: Surroundings, report: Report) -> None:
+    named = schedule.calendars or schedule.blackouts
+    almanac = surroundings.almanac() if named and surroundings.almanac is not None else None
+    lint_schedule(
+        schedule, root, report, now_us=surroundings.now_s * 1_000_000, host=surroundings.timezone, almanac=almanac
+    )
 
 
 def _tasks(workflow: Workflow) -> Iterable[Task]:
@@ -77,6 +96,17 @@ def _lint_users(root: Node, places: Iterable[TaskPlace], is_user: Callable[[str]
             message = f"user: there is no user {quote(user)} on this host"
             fix = "create it, or check the file on the host where it is to run"
             report.add(holder.value_mark("user"), "unknown_user", message, fix, warning=True)
+
+
+def _lint_followed(workflow: Workflow, root: Node, workflows: Callable[[], frozenset[str]], report: Report) -> None:
+    """Triggers that wait for runs of a workflow that is not there."""
+    for trigger in workflow.events:
+        if not isinstance(trigger, WorkflowTrigger) or trigger.workflow in (workflow.name, *workflows()):
+            continue
+        guess = fields.suggest(trigger.workflow, tuple(sorted(workflows())))
+        message = f"{trigger.name}: there is no workflow {quote(trigger.workflow)} beside this file{guess}"
+        mark = root["triggers"].key_mark(trigger.name)
+        report.add(mark, "unknown_workflow", message, "put its file into the same folder", warning=True)
 
 
 def _lint_call(name: str, own: str, place: TaskPlace, workflows: Callable[[], frozenset[str]], report: Report) -> None:
@@ -111,13 +141,24 @@ def _lint_channel(name: str, mark: int, channels: frozenset[str], report: Report
         report.add(mark, "unknown_channel", message, "add it under channels: of pyflowd.yaml", warning=True)
 
 
+def _lint_pools(task: Task, place: TaskPlace, sized: frozenset[str], report: Report) -> None:
+    for name in task.pools:
+        if name not in sized and "pool" in place.mapping:
+            written = place.mapping["pool"]
+            mark = written.key_mark(name) if isinstance(written, Node) else place.mapping.value_mark("pool")
+            guess = fields.suggest(name, tuple(sorted(sized)))
+            message = f"pool: nothing gives the pool {quote(name)} a size, so that it has one slot{guess}"
+            fix = f"declare it: pools: {{{name}: 4}} in a workflow or in pyflowd.yaml; for one at a time use locks:"
+            report.add(mark, "unsized_pool", message, fix, warning=True)
+
+
 # ---- Clock changes --------------------------------------------------------------------------------------------------
 
 
 def _lint_clock_change(schedule: Schedule, root: Node, surroundings: Surroundings, report: Report) -> None:
     """Fixed times that a coming clock change leaves out or has twice, unless `dst` says that this was thought of."""
-    written = _written(schedule, root)
-    if not schedule.enabled or written is None or "dst" in written[0]:
+    place = written(schedule, root)
+    if not schedule.enabled or not schedule.cron or place is None or any("dst" in keys for keys in place.keys):
         return
     parsed = cron.parse(schedule.cron)
     if parsed.reboot or parsed.any_hour:
@@ -134,22 +175,7 @@ def _lint_clock_change(schedule: Schedule, root: Node, surroundings: Surrounding
     does = "it runs at the end of the gap" if is_gap else "it runs the first time only"
     message = f"{schedule.name}: on {at:%Y-%m-%d} the time {at:%H:%M} {what} in {zone.name}; {does}"
     fix = "choose another time, use timezone: UTC, or write dst: debian to say that this is meant"
-    report.add(written[1], "clock_change", message, fix, warning=True)
-
-
-def _written(schedule: Schedule, root: Node) -> tuple[Mapping[str, object], int] | None:
-    """The keys of a schedule as written, and where it stands."""
-    triggers = root.get("triggers")
-    if isinstance(triggers, Node) and schedule.name in triggers:
-        trigger = triggers[schedule.name]
-        held = trigger.get("schedule")
-        mark: int = trigger.value_mark("schedule")
-    else:
-        held = root.get("schedule")
-        mark = root.value_mark("schedule") if "schedule" in root else 0
-    if isinstance(held, Node):
-        return held, held.value_mark("cron") if "cron" in held else mark
-    return ({}, mark) if isinstance(held, str) else None
+    report.add(place.mark_of("cron"), "clock_change", message, fix, warning=True)
 
 
 def _clock_change(parsed: cron.Cron, zone: zones.Zone, now_s: int) -> tuple[datetime, bool] | None:

@@ -33,6 +33,7 @@ from pyflowd.model import (
 )
 
 Places = Mapping[str, TaskPlace]
+_OF_TEMPLATE = re.compile(r"\btemplate\s*[.\[]", re.ASCII)
 
 
 def lint_tasks(workflow: Workflow, places: Places, report: Report) -> None:
@@ -72,11 +73,10 @@ def _ends(task: Task, ends: Mapping[str, frozenset[str]], places: Places, report
         mark = _mark(places, task.name, "trigger_rule", "needs")
         report.add(mark, "unreachable", f"task {task.name} never runs: {why}", _REACH, warning=True)
         return frozenset({_SKIPPED if all(end == {_SKIPPED} for end in above) else _UPSTREAM})
-    if _constant(task.condition) is False:
-        mark = _mark(places, task.name, "if")
-        report.add(
-            mark, "unreachable", f"task {task.name} never runs: its if is always false", "take it out", warning=True
-        )
+    at = _mark(places, task.name, "if")
+    if _constant(task.condition) is False and not _is_of_template(at, report):
+        message = f"task {task.name} never runs: its if is always false"
+        report.add(at, "unreachable", message, "take it out", warning=True)
         return frozenset({_SKIPPED})
     may = {_OK} if task.continue_on_error else {_OK, _FAILED}
     if task.condition or task.skip_codes or isinstance(task.kind, Wait | Approval) or _may_be_empty(task):
@@ -129,6 +129,12 @@ def _constant(condition: str) -> object:
         return None if parsed.names else parsed.evaluate(expression.Variables({}))
     except expression.ExpressionError:
         return None
+
+
+def _is_of_template(mark: int, report: Report) -> bool:
+    """Whether the condition there was written over params of a template: another workflow has other values."""
+    line = report.document.text[max(0, mark) :].partition("\n")[0]
+    return _OF_TEMPLATE.search(line) is not None
 
 
 def _mark(places: Places, name: str, *keys: str) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pyflowd import context, launch, zones
+from pyflowd.clock import US
 from pyflowd.model import Approval, Call, Notify, Task, Wait, Workflow
 from pyflowd.places import Place, Sort, Want
 from pyflowd.state import Run, TaskRun
@@ -10,23 +13,33 @@ from pyflowd.store.batch import RunMeta
 from pyflowd.timers import Timer
 from pyflowd.zones import Zone
 
+PRIORITY_US = 60 * US
+"""What a point of priority is worth: somebody else comes first who has waited so much longer."""
+
+
+class Offer(NamedTuple):
+    """A run has something to start: since when (boot time), and how urgent it is."""
+
+    since_us: int
+    priority: int
+
 
 class LiveRun:
     """Made when a run is recorded, or rebuilt; gone from `Runs` when it has ended."""
 
     __slots__ = (
-        "_with_secrets", "admitted", "caller", "common_env", "facts", "handlers_timer", "log_bytes", "meta",
-        "needs_no_host", "offered", "run", "timer", "users", "want", "wants", "workflow",
+        "_with_secrets", "admitted", "caller", "common_env", "facts", "gate_due_us", "handlers_timer", "log_bytes",
+        "meta", "needs_no_host", "offer", "run", "timer", "users", "want", "wants", "workflow",
     )  # fmt: skip
 
     def __init__(self, meta: RunMeta, run: Run, zone: Zone) -> None:
         self.meta = meta
         self.run = run
         self.workflow: Workflow = run.workflow
-        self.facts = context.Facts(meta, run, context.zone_of(run.workflow, meta.trigger, zone.info, zones.zone))
+        self.facts = context.Facts(meta, run, context.zone_of(run.workflow, meta.slot_trigger, zone.info, zones.zone))
         self.common_env = launch.run_environment(
             run.workflow,
-            launch.Binding(run=meta.run, workflow=meta.workflow, values=meta.params, scheduled_us=meta.scheduled_us),
+            launch.Binding(run=meta.run, workflow=meta.workflow, values=meta.params, scheduled_us=meta.slot_us),
         )
         self.users = frozenset(task.user or run.workflow.user or "" for task in run.workflow.tasks)
         """Of its tasks; empty text: the daemon's own."""
@@ -43,9 +56,11 @@ class LiveRun:
         """The task that waits for it."""
         self.admitted = False
         """Whether it has got past the overlap rule: it runs, or waits for places or gates only."""
+        self.gate_due_us: int | None = None
+        """Boot time until which it waits for its gates; None: none was found closed since the daemon began."""
         self.log_bytes = 0
-        self.offered = False
-        """Whether it stands in the queue for places of the host."""
+        self.offer: Offer | None = None
+        """Where it stands in the queue for places of the host; None: it does not."""
         self.timer: Timer | None = None
         self.handlers_timer: Timer | None = None
 

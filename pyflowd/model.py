@@ -108,6 +108,7 @@ class Reason(StrEnum):
     SECRET_MISSING = "secret_missing"  # noqa: S105 - a secret that it names could not be had: `error` says from where
     CACHED = "cached"  # the outputs of an earlier success were used again
     REPLACED = "replaced"  # of a run: `overlap: replace` and a newer one came
+    DEADLINE = "deadline"  # of a run: it had not started by the deadline of the schedule that fired it
 
 
 class Lost(StrEnum):
@@ -142,6 +143,12 @@ class SlotReason(StrEnum):
     DEADLINE = "deadline"  # it could have started only later than `catchup` or its deadline allows
     CONDITION_FALSE = "condition_false"  # the trigger's `if`
     DST = "dst"  # a time that the clock change left out (rule T3)
+    ONLY_CHANGES = "only_changes"  # a file arrived, and its trigger is for changes only
+    GONE = "gone"  # the file was gone before it could be claimed
+    DEPTH = "depth"  # runs started each other, one after the other, too many times
+    HELD = "held"  # a calendar or blackout that it names is missing or broken: nothing fires blindly
+    REMOVED = "removed"  # its schedule was taken away while it waited for its jitter
+    EXPRESSION_ERROR = "expression_error"  # the trigger's `if` has no value
 
 
 # ---- Definitions ----------------------------------------------------------------------------------------------------
@@ -711,7 +718,7 @@ class FileTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="fi
     """The file is renamed into the folder `claimed` beside it before the run is recorded."""
     enabled: bool = True
     params: dict[str, Any] = field(default_factory=dict)
-    """Texts may hold expressions over `event`: path, name, folder, size, modified_at."""
+    """Texts may hold expressions over `event`: path, name, folder, size, modified_at, change, found_at."""
     condition: str = ""
 
 
@@ -758,7 +765,7 @@ class WebhookTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
     verify: Verify | None = None
     """None: whoever can reach the socket's operation may (lint warns)."""
     dedupe: str = ""
-    """A template over `event`; empty: the delivery's id of the form, else a hash of the body."""
+    """A template over `event`; empty: the sender's id; a signed delivery without one by a hash of its body."""
     enabled: bool = True
     params: dict[str, Any] = field(default_factory=dict)
     """`event`: body, headers, method, query, delivery."""
@@ -766,6 +773,14 @@ class WebhookTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
 
 
 EventTrigger = FileTrigger | WorkflowTrigger | UnitTrigger | WebhookTrigger
+
+
+class Expected(StrEnum):
+    """The keys of `expect`."""
+
+    START_WITHIN = "start_within"
+    FINISH_BY = "finish_by"
+    MAX_DURATION = "max_duration"
 
 
 class Expectation(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -830,6 +845,9 @@ class Workflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     priority: int = 0
     """Order of its runs among those that wait for a place; -100 to 100."""
     gates: Gates | None = None
+    secrets: tuple[str, ...] = ()
+    """Names of the secrets that it names, sorted. Where an expression gives the name it is not known, but for what a
+    param of type secret has by default."""
 
 
 class NotifyRule(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -19,6 +19,7 @@ class RunRef(Struct, frozen=True, kw_only=True):
     id: int
     state: RunState
     by_schedule: bool = False
+    by_backfill: bool = False
 
 
 class Start(Struct, frozen=True, kw_only=True, tag="start"):
@@ -73,11 +74,15 @@ def decide(
     - `queue_latest` drops waiting runs of schedules only: what a person or a webhook asked for was acknowledged.
     - `replace` cancels every live run, whoever asked for it: the newest is the one that is wanted.
     - A full queue refuses a person, and skips a slot (`queue_full`).
+    - Beside runs of a backfill only, which makes up for the past, a slot is neither skipped nor does it cancel them: it
+      waits, and the backfill waits for it.
     """
     waiting = [run for run in live if run.state is RunState.QUEUED]
     if len(live) < limit or policy is Overlap.ALLOW:
         return _full(by_schedule, live, waiting) if may_wait and len(waiting) >= queue_max else Start()
     effective = (policy or Overlap.SKIP) if by_schedule else Overlap.QUEUE
+    if effective in (Overlap.SKIP, Overlap.REPLACE) and all(run.by_backfill for run in live):
+        effective = Overlap.QUEUE
     if effective is Overlap.SKIP:
         return Skip(reason=SlotReason.OVERLAP, because_of_run=live[0].id)
     if effective is Overlap.REPLACE:

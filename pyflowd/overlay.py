@@ -6,6 +6,7 @@ Pure; it knows nothing of workflows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Sequence as Items
 from typing import Any, NamedTuple
 
@@ -68,6 +69,16 @@ def merge(below: Mapping, above: Mapping) -> Mapping:
         if key not in below and new.value is not None:
             _put(merged, key, new)
     return merged
+
+
+def idle_nulls(below: Mapping, above: Mapping, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Keys of `above` that are to take something away which is not there, and where they stand."""
+    for key, new in _members(above).items():
+        if key not in below:
+            if new.value is None:
+                yield (*path, key), new.key_mark
+        elif new.value.__class__ is Mapping and below[key].__class__ is Mapping:
+            yield from idle_nulls(below[key], new.value, (*path, key))
 
 
 def without(mapping: Mapping, keys: frozenset[str]) -> Mapping:

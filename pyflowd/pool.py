@@ -96,9 +96,11 @@ class Pool:
             return frozenset(self._cancels)
 
     def submit(self, token: str, call: Callable[[Cancel], Any]) -> None:
-        """Run `call` in a thread, as soon as one is free; `token` must not be under way."""
+        """Run `call` in a thread, as soon as one is free; `token` must not be under way. After `stop` nothing is run,
+        as its result would not be told."""
         with self._lock:
-            assert not self._stopped, "submitted to a pool that is stopped"
+            if self._stopped:
+                return
             assert token not in self._cancels, f"{token} is under way"
             self._cancels[token] = Cancel()
             self._queued.append((token, call))

@@ -138,6 +138,39 @@ class StartRun(Struct, frozen=True, kw_only=True, tag="start_run"):
     """Use no earlier success again; what this run gives is kept for others."""
 
 
+class StartBackfill(Struct, frozen=True, kw_only=True, tag="start_backfill"):
+    """Record runs for slots of the past, one by one -> BackfillView (recorded; runs come as places get free)."""
+
+    workflow: str
+    from_us: Integer
+    until_us: Integer
+    """Slots from the one up to and with the other; those that have not come are left out."""
+    trigger: str = ""
+    """Empty: the only one that has slots."""
+    params: dict[str, Any] = field(default_factory=dict)
+    """Over those of the trigger."""
+    params_are_text: bool = False
+    only_missing: bool = False
+    """Leave out slots with a run that has succeeded, or may yet."""
+    newest_first: bool = False
+    parallel: Limit = 1
+    """Runs at once, at most."""
+    dry_run: bool = False
+    """Record nothing: the view has the number 0, and slots."""
+
+
+class CancelBackfill(Struct, frozen=True, kw_only=True, tag="cancel_backfill"):
+    """Make no further runs, cancel those that are live -> BackfillView."""
+
+    backfill: Integer
+
+
+class ListBackfills(Struct, frozen=True, kw_only=True, tag="list_backfills"):
+    """Newest first -> BackfillPage..."""
+
+    limit: Limit = 20
+
+
 class CancelRun(Struct, frozen=True, kw_only=True, tag="cancel_run"):
     """Rules R3, R5; a second cancel kills at once -> RunView."""
 
@@ -236,6 +269,19 @@ class ListSlots(Struct, frozen=True, kw_only=True, tag="list_slots"):
     limit: Limit | None = None
 
 
+class Explain(Struct, frozen=True, kw_only=True, tag="explain"):
+    """Why something has run, waits, failed, or has not run -> ExplanationView."""
+
+    of: str
+    """A run's number, or the name of a workflow."""
+    task: str | None = None
+    """A task of the run, or an item; of a workflow's name: of its newest run."""
+    at_us: Integer | None = None
+    """The slot of the workflow at this time, or in the minute that begins then."""
+    all: bool = False
+    """Every fact, not only as many as fit a screen."""
+
+
 class ListEvents(Struct, frozen=True, kw_only=True, tag="list_events"):
     """What happened, oldest first -> EventPage...; with `follow` for ever."""
 
@@ -307,12 +353,44 @@ class ListPlaces(Struct, frozen=True, kw_only=True, tag="list_places"):
     """The places that runs share, and who holds them or waits -> PlacePage..."""
 
 
+class GetSimulationBasis(Struct, frozen=True, kw_only=True, tag="get_simulation_basis"):
+    """What whoever asks needs to simulate the host by himself -> SimulationBasis, BasisPage..."""
+
+
 class GetHealth(Struct, frozen=True, kw_only=True, tag="get_health"):
     """What `doctor` asks of a daemon -> HealthView."""
 
 
 class GetVersion(Struct, frozen=True, kw_only=True, tag="get_version"):
     """-> VersionView."""
+
+
+class DeliverHook(Struct, frozen=True, kw_only=True, tag="deliver_hook"):
+    """A delivery to a hook, as a web server got it -> HookView (recorded, not started: rule I7).
+
+    The same delivery again gives the first answer, for 24 hours (rule I2).
+    """
+
+    hook: str
+    method: str = "POST"
+    headers: dict[str, str] = field(default_factory=dict)
+    query: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    """As it came, 1,000,000 bytes at most: signatures are made of it."""
+    trusted: bool = False
+    """Take it without a signature, to try the hook (level admin)."""
+
+    def __repr__(self) -> str:
+        """Without what may be secret: whoever shows a request shows neither headers nor body."""
+        return f"DeliverHook(hook={self.hook!r}, {len(self.body)} bytes)"
+
+
+class ListFirings(Struct, frozen=True, kw_only=True, tag="list_firings"):
+    """What reached event triggers, oldest first -> FiringPage...; `limit`: the newest so many."""
+
+    workflow: str | None = None
+    since_us: Integer | None = None
+    limit: Limit | None = None
 
 
 Request = (
@@ -322,6 +400,10 @@ Request = (
     | SetSecret | RemoveSecret | ListSecrets | RekeySecrets
     | ListCache | ClearCache
     | ListChanges
+    | StartBackfill | CancelBackfill | ListBackfills
+    | Explain
+    | GetSimulationBasis
+    | DeliverHook | ListFirings
 )  # fmt: skip
 
 LEVELS: dict[type, Level] = {
@@ -332,6 +414,9 @@ LEVELS: dict[type, Level] = {
     ShowWorkflow: Level.READ,
     ListChanges: Level.READ,
     ListRuns: Level.READ,
+    StartBackfill: Level.OPERATE,
+    CancelBackfill: Level.OPERATE,
+    ListBackfills: Level.READ,
     StartRun: Level.OPERATE,
     CancelRun: Level.OPERATE,
     RerunRun: Level.OPERATE,
@@ -341,6 +426,8 @@ LEVELS: dict[type, Level] = {
     ListNext: Level.READ,
     ListSlots: Level.READ,
     ListEvents: Level.READ,
+    Explain: Level.READ,
+    GetSimulationBasis: Level.READ,
     Reload: Level.ADMIN,
     GetHealth: Level.READ,
     GetVersion: Level.READ,
@@ -357,6 +444,8 @@ LEVELS: dict[type, Level] = {
     RemoveSecret: Level.ADMIN,
     ListSecrets: Level.ADMIN,
     RekeySecrets: Level.ADMIN,
+    DeliverHook: Level.OPERATE,
+    ListFirings: Level.READ,
 }
 """The level of each request. A request that is not here cannot be made. StartRun of a file's text needs ADMIN."""
 
@@ -405,6 +494,54 @@ class RunView(Struct, frozen=True, kw_only=True, tag="run"):
     parent: int | None = None
     """The run whose task `parent_task` called this one."""
     parent_task: str = ""
+    backfill: int | None = None
+    """That asked for it."""
+    event: dict[str, Any] | None = None
+    """What started it, where that was an event and it is asked for one run; one that is large is left out."""
+
+
+class BackfillView(Struct, frozen=True, kw_only=True, tag="backfill"):
+    """Runs for slots of the past."""
+
+    backfill: int
+    """Its number; 0: nothing was recorded."""
+    workflow: str
+    trigger: str
+    state: str
+    """`planned`, `running`, `ended`, `cancelled`."""
+    from_us: int
+    until_us: int
+    created_us: int
+    total: int
+    """Slots."""
+    waiting: int
+    """Slots that have no run yet."""
+    live: list[int] = field(default_factory=list)
+    """Runs that have not ended."""
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    refused: int = 0
+    """Slots for which no run could be recorded."""
+    error: str = ""
+    """Why not, of the newest of them."""
+    why_waiting: str = ""
+    """Why no further run is recorded now."""
+    parallel: int = 1
+    newest_first: bool = False
+    only_missing: bool = False
+    params: dict[str, Any] = field(default_factory=dict)
+    requested_by: str = ""
+    cancelled_by: str = ""
+    ended_us: int | None = None
+    slots: list[int] = field(default_factory=list)
+    """Of a plan: the first thousand in their order."""
+    left_out: int = 0
+    """Of a plan, and of what has just been recorded: slots that have a run already."""
+
+
+class BackfillPage(Struct, frozen=True, kw_only=True, tag="backfills"):
+    backfills: list[BackfillView]
 
 
 class TaskView(Struct, frozen=True, kw_only=True):
@@ -571,6 +708,8 @@ class WorkflowView(Struct, frozen=True, kw_only=True):
     """It has schedules, and none of them is enabled."""
     approvals: list[ApprovalView] = field(default_factory=list)
     """Tasks of its runs that wait for an answer."""
+    events: list[str] = field(default_factory=list)
+    """What its event triggers wait for, for people."""
 
 
 class WorkflowPage(Struct, frozen=True, kw_only=True, tag="workflows"):
@@ -680,10 +819,60 @@ class SlotView(Struct, frozen=True, kw_only=True):
     fate: Fate
     reason: str | None = None
     run: int | None = None
+    detail: str = ""
+    """Which calendar or blackout, what a condition used."""
 
 
 class SlotPage(Struct, frozen=True, kw_only=True, tag="slots"):
     slots: list[SlotView]
+
+
+class FactView(Struct, frozen=True, kw_only=True):
+    """One link of a chain: what is, or happened."""
+
+    code: str
+    """One of `explain.Code`."""
+    text: str
+    """One sentence for people, without its time."""
+    depth: int = 0
+    """A deeper fact says why the nearest one before it that is less deep is so."""
+    at_us: int | None = None
+    by: str = ""
+    """Who did it, if somebody did."""
+    workflow: str = ""
+    run: int | None = None
+    task: str = ""
+    trigger: str = ""
+
+
+class StepView(Struct, frozen=True, kw_only=True):
+    """What would have to happen, or will."""
+
+    text: str
+    at_us: int | None = None
+    command: str = ""
+    """That does it, if one does."""
+
+
+class ExplanationView(Struct, frozen=True, kw_only=True, tag="explanation"):
+    """Why something is as it is: the answer, the chain of facts behind it, and what would have to happen next."""
+
+    workflow: str
+    run: int | None = None
+    task: str = ""
+    trigger: str = ""
+    scheduled_us: int | None = None
+    """Of a slot."""
+    state: str
+    """Of what was asked about: of a run or a task its state, of a slot `fired`, `skipped`, `coming`, `none`; of a
+    workflow `active`, `paused`, `stale`, `broken`, `removed`."""
+    answer: str
+    """One sentence, without its time."""
+    answer_us: int | None = None
+    facts: list[FactView] = field(default_factory=list)
+    next: list[StepView] = field(default_factory=list)
+    left_out: int = 0
+    """Facts beyond a screen."""
 
 
 class EventView(Struct, frozen=True, kw_only=True):
@@ -785,6 +974,29 @@ class PlaceView(Struct, frozen=True, kw_only=True):
     waiting_total: int
 
 
+class SimulationBasis(Struct, frozen=True, kw_only=True, tag="simulation_basis"):
+    """The host in one instant, but for what is in its store: the pages that follow."""
+
+    now_us: int
+    mono_us: int
+    """The boot-time clock in the same instant."""
+    host: str
+    """What stable jitter comes of."""
+    timezone: str
+    max_tasks: int
+    pools: dict[str, int] = field(default_factory=dict)
+    next_run: int = 1
+    almanac: bytes = b""
+    """msgpack of calendars.Entries; empty: there are neither calendars nor blackouts."""
+
+
+class BasisPage(Struct, frozen=True, kw_only=True, tag="basis"):
+    """Rows as a daemon that is started reads them; `read` names the statement."""
+
+    rows: list[list[Any]]
+    read: str
+
+
 class PlacePage(Struct, frozen=True, kw_only=True, tag="places"):
     places: list[PlaceView]
 
@@ -809,11 +1021,52 @@ class HostView(Struct, frozen=True, kw_only=True, tag="host"):
     """What the administrator should know: no space, keeper lost, folder held."""
     approvals: list[ApprovalView] = field(default_factory=list)
     """What waits for an answer."""
+    backfills: list[BackfillView] = field(default_factory=list)
+    """That have not ended."""
 
 
 class HealthView(Struct, frozen=True, kw_only=True, tag="health"):
     checks: list[tuple[str, str, str]]
     """(`ok` | `warning` | `error`, what was looked at, what was found and what to do)."""
+
+
+class FiringView(Struct, frozen=True, kw_only=True):
+    """What reached an event trigger."""
+
+    workflow: str
+    trigger: str
+    key: str
+    """Unique for the trigger: the same thing never starts a second run."""
+    at_us: int
+    fate: Fate
+    reason: str | None = None
+    run: int | None = None
+    summary: str = ""
+    """The event in a few words."""
+    error: str = ""
+
+
+class FiringPage(Struct, frozen=True, kw_only=True, tag="firings"):
+    firings: list[FiringView]
+
+
+class HookAnswer(Struct, frozen=True, kw_only=True):
+    """What a trigger made of a delivery."""
+
+    workflow: str
+    trigger: str
+    fate: Fate
+    reason: str | None = None
+    run: int | None = None
+    error: str = ""
+    again: bool = False
+    """The delivery had come before: this is the first answer."""
+
+
+class HookView(Struct, frozen=True, kw_only=True, tag="hook"):
+    hook: str
+    answers: list[HookAnswer]
+    """Of each workflow that has this hook, and to whose trigger the delivery is proven."""
 
 
 class VersionView(Struct, frozen=True, kw_only=True, tag="version"):
@@ -890,6 +1143,10 @@ Reply = (
     | AnswerView | ArtifactPage | SecretPage | SecretAnswer
     | CachePage | ClearedView
     | ChangePage
+    | BackfillView | BackfillPage
+    | ExplanationView
+    | SimulationBasis | BasisPage
+    | HookView | FiringPage
 )  # fmt: skip
 
 

@@ -26,14 +26,12 @@ from pyflowd.state import TaskRun
 def reconcile(runs: Runs, listing: Listing, take_end: Callable[[str, End], None], *, host_restarted: bool) -> list[str]:
     """Match every live attempt; returns the ids that the keeper has and nobody here knows (another store's).
 
-    `take_end` takes the ends that the keeper has kept.
+    `take_end` takes ends, those that the keeper has kept and those that are found here.
     """
     for live in list(runs.live.values()):
-        open_tasks = [task for task in live.by_index if _is_process(task)]
-        if open_tasks:
-            epochs = {row[0]: row[2] for row in runs.store.rows("open_attempts", live.meta.run)}
-            for task in open_tasks:
-                _match(runs, live, task, epochs.get(task.name), listing, host_restarted=host_restarted)
+        for task in live.by_index:
+            if _is_process(task):
+                _match(runs, live, task, listing, take_end, host_restarted=host_restarted)
     for attempt_id in listing.ended:
         if runs.is_ours(attempt_id):
             take_end(attempt_id, listing.ended[attempt_id])  # one that was recorded is only acknowledged again
@@ -45,7 +43,13 @@ def _is_process(task: TaskRun) -> bool:
 
 
 def _match(
-    runs: Runs, live: LiveRun, task: TaskRun, epoch: str | None, listing: Listing, *, host_restarted: bool
+    runs: Runs,
+    live: LiveRun,
+    task: TaskRun,
+    listing: Listing,
+    take_end: Callable[[str, End], None],
+    *,
+    host_restarted: bool,
 ) -> None:
     attempt_id = runs.attempt_id(live.run, task)
     attempt = task.attempt
@@ -59,10 +63,10 @@ def _match(
             grace_s = 0.0 if live.run.cancels > 1 else task.definition.kill_grace_s
             runs.actions.append(Stop(attempt_id, grace_s))
     elif host_restarted:
-        runs.attempt_ended(attempt_id, LostAttempt(why=Lost.HOST_RESTARTED, at_us=runs.clock.wall_us()))
-    elif attempt.state is AttemptState.STARTING and epoch in (listing.epoch, *listing.lineage):
+        take_end(attempt_id, LostAttempt(why=Lost.HOST_RESTARTED, at_us=runs.clock.wall_us()))
+    elif attempt.state is AttemptState.STARTING and attempt.epoch in (listing.epoch, *listing.lineage):
         if live.run.stopping or task.stopping:
-            runs.attempt_ended(attempt_id, cancelled_before_start(runs.clock.wall_us()))
+            take_end(attempt_id, cancelled_before_start(runs.clock.wall_us()))
         else:
             runs.actions.append(Launch(live, task))
     else:
@@ -74,4 +78,4 @@ def _match(
                 "PYFLOW_ATTEMPT": str(task.attempts),
             }
             kill_session(attempt.pid, marks)
-        runs.attempt_ended(attempt_id, LostAttempt(why=Lost.RECORD_LOST, at_us=runs.clock.wall_us()))
+        take_end(attempt_id, LostAttempt(why=Lost.RECORD_LOST, at_us=runs.clock.wall_us()))

@@ -10,8 +10,11 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from pyflowd import (
+    render_backfill,
     render_cache,
     render_diff,
+    render_events,
+    render_explain,
     render_graph,
     render_host,
     render_notify,
@@ -27,14 +30,19 @@ from pyflowd.protocol import (
     AnswerView,
     ApprovalPage,
     ArtifactPage,
+    BackfillPage,
+    BackfillView,
     CachePage,
     ChangePage,
     ClearedView,
     DefinitionView,
     EventPage,
+    ExplanationView,
     Failure,
+    FiringPage,
     GraphView,
     HealthView,
+    HookView,
     HostView,
     NextPage,
     NotificationPage,
@@ -54,6 +62,14 @@ from pyflowd.protocol import (
 from pyflowd.render_json_pages import JsonArray, JsonLines, JsonRun, JsonSecrets, JsonValues
 
 __all__ = ["Renderer", "Style", "error_line", "render_all", "renderer"]
+
+
+_LISTS = frozenset(
+    {
+        "list", "history", "next", "slots", "reload", "notifications", "places", "approvals", "artifacts", "backfills",
+    }
+)  # fmt: skip
+"""Commands whose JSON is one array."""
 
 
 class Renderer(Protocol):
@@ -89,7 +105,7 @@ def _json_renderer(invocation: Invocation, style: Style) -> Renderer:
     match invocation.command:
         case "status":
             return JsonRun(style)
-        case "list" | "history" | "next" | "slots" | "reload" | "notifications" | "places" | "approvals" | "artifacts":
+        case command if command in _LISTS:
             return JsonArray(style)
         case "cache":
             return JsonValues(style) if invocation.words.argument(0) == "clear" else JsonArray(style)
@@ -153,10 +169,14 @@ class Text:
                 return render_tasks.answer(reply, style)
             case ClearedView():
                 return render_cache.cleared(reply, style)
+            case BackfillView():
+                return render_backfill.lines(reply, style)
             case NextPage():
                 return render_host.next_slots(reply.slots, style)
             case SecretAnswer():
                 return render_secrets.answer(reply, style)
+            case ExplanationView():
+                return render_explain.explanation(reply, style)
             case HealthView():
                 return render_host.health_view(reply, style)
             case VersionView():
@@ -170,6 +190,10 @@ class Text:
             case RunPage():
                 rows = render_runs.run_rows(reply.runs, style)
                 return self._rows(rows, render_runs.run_header(), (6,), "no runs")
+            case FiringPage():
+                return self._rows(render_events.firing_rows(reply.firings, style), None, (3,), "no events")
+            case HookView():
+                return render_events.hook(reply)
             case SlotPage():
                 return self._rows(render_host.slot_rows(reply.slots, style), None, (3,), "no slots")
             case ApprovalPage():
@@ -181,6 +205,9 @@ class Text:
             case CachePage():
                 rows = render_cache.rows(reply.entries, style)
                 return self._rows(rows, render_cache.header(), (4,), "nothing is kept", times=False)
+            case BackfillPage():
+                rows = render_backfill.rows(reply.backfills, style)
+                return self._rows(rows, render_backfill.header(), (7, 3, 5, 4), "no backfills")
             case ChangePage():
                 rows = render_diff.change_rows(reply.changes, style)
                 return self._rows(rows, render_diff.change_header(), (3,), "no changes")

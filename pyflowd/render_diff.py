@@ -185,7 +185,7 @@ def _difference(each: Difference) -> render_json.Object:
 
 
 def change_header() -> list[Cell]:
-    return [Cell(word) for word in ("when", "version", "what happened", "file", "")]
+    return [Cell(word) for word in ("WHEN", "VERSION", "WHAT HAPPENED", "FILE", "")]
 
 
 def change_rows(changes: Sequence[ChangeView], style: Style) -> list[list[Cell]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pyflowd import render_backfill
 from pyflowd.definition_text import readable
 from pyflowd.layout import (
     Cell,
@@ -44,6 +45,8 @@ from pyflowd.render_runs import glyph_text, hint, reason_text, run_rows
 from pyflowd.render_tasks import approval_lines
 
 _DEFAULT_COLUMNS = 40
+_BUILT_SHOWN = 5
+"""Workflows that are named with a problem of their template."""
 
 
 def host(view: HostView, style: Style) -> list[str]:
@@ -69,6 +72,8 @@ def host(view: HostView, style: Style) -> list[str]:
         lines += ["", "Next", *Table(style, droppable=(1,)).lines(_next_rows(view.next, style))]
     if view.approvals:
         lines += ["", *approval_lines(view.approvals, style)]
+    if view.backfills:
+        lines += ["", "Backfills", *render_backfill.progress(view.backfills, style)]
     up = span((view.now_us - view.started_us) / 1_000_000)
     foot = f"pyflowd {view.version}, process {view.pid}, up {up}; {plural(view.workflows, 'workflow')}"
     return [*lines, "", dim(fit(foot, style.columns), style), dim(zone_text(style), style)]
@@ -132,6 +137,11 @@ def no_next(workflow: str, why: str, style: Style) -> list[str]:
             return [told, hint(f"pyflowctl resume {workflow}", style)]
         case "disabled":
             return [f"no slot of {workflow} is coming: its schedules are disabled (enabled: false)"]
+        case "held":
+            return [
+                f"{workflow} is held: its schedules name what is missing or broken",
+                hint("pyflowctl status", style),
+            ]
         case "unscheduled":
             return [f"no slot of {workflow} is coming: it has no schedule"]
         case _:
@@ -181,7 +191,7 @@ def _next_cells(view: WorkflowView, style: Style) -> list[Cell]:
         return [Cell(""), Cell("")]  # nobody knows what it would be started by
     if view.next_us is None:
         word = "disabled" if view.disabled else "paused" if view.state == "paused" else ""
-        return [Cell(word if view.schedules else "by hand"), Cell("")]
+        return [Cell(word if view.schedules else "by event" if view.events else "by hand"), Cell("")]
     return [Cell(relative(view.next_us, style)), Cell(slot_moment(view.next_us, style))]
 
 
@@ -196,9 +206,21 @@ def _last_cells(view: WorkflowView, style: Style) -> list[Cell]:
 
 def workflow_problems(page: WorkflowPage, style: Style) -> list[str]:
     """What is wrong with the files, below the table."""
-    lines = [problem_line(problem, style) for view in page.workflows for problem in view.problems]
+    of: dict[Problem, list[str]] = {}
+    for view in page.workflows:
+        for problem in view.problems:
+            of.setdefault(problem, []).append(view.workflow)
+    lines = [problem_line(problem, style) + _built_from(problem, names) for problem, names in of.items()]
     lines += approval_lines([waiting for view in page.workflows for waiting in view.approvals], style)
     return lines + [f"  {glyph('warning', style)} {clean(note)}" for note in page.notes]
+
+
+def _built_from(problem: Problem, workflows: Sequence[str]) -> str:
+    """Whose trouble a problem of a template is: its place names the template only."""
+    if "templates/" not in problem.file:
+        return ""
+    more = f", and {len(workflows) - _BUILT_SHOWN} more" if len(workflows) > _BUILT_SHOWN else ""
+    return f"; in {', '.join(workflows[:_BUILT_SHOWN])}{more}"
 
 
 def problem_line(problem: Problem, style: Style) -> str:
@@ -223,6 +245,7 @@ def definition(view: DefinitionView, style: Style) -> list[str]:
     facts = [f"{view.workflow}, {since} {moment(view.loaded_us, style)} ({zone_text(style)})"]
     facts.append(f"from {clean(view.file) or 'a file that was run'}, SHA-256 {view.digest}")
     facts += [f"schedule: {clean(schedule)}" for schedule in view.view.schedules]
+    facts += [f"trigger {clean(event)}" for event in view.view.events]
     facts += [f"param {_param(param)}" for param in view.declared]
     if view.outputs:
         facts.append(f"outputs: {', '.join(map(clean, view.outputs))}")
@@ -267,7 +290,8 @@ def _fate(slot: SlotView) -> str:
     if slot.fate == "fired":
         return f"fired: run {slot.run}" if slot.run is not None else "fired"
     because = f" (run {slot.run})" if slot.run is not None else ""
-    return f"skipped: {reason_text(slot.reason)}{because}" if slot.reason else "skipped"
+    detail = f" ({clean(slot.detail)})" if slot.detail else ""
+    return f"skipped: {reason_text(slot.reason)}{because}{detail}" if slot.reason else "skipped"
 
 
 def event_rows(events: Sequence[EventView], style: Style) -> list[list[Cell]]:
@@ -314,6 +338,7 @@ def version(view: VersionView) -> list[str]:
 def lint(files: int, problems: Sequence[Problem], style: Style) -> list[str]:
     """Findings as compilers write them, each with its fix, then one sentence."""
     lines = []
+    problems = list(dict.fromkeys(problems))  # one of a template is told once, not for each file that is built from it
     for problem in problems:
         place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
         severity = paint_state(problem.severity.value, problem.severity.value, style)

@@ -16,6 +16,7 @@ from pyflowd.protocol import (
     AnswerView,
     ApprovalView,
     ArtifactView,
+    BackfillView,
     CacheView,
     ClearedView,
     DefinitionView,
@@ -64,12 +65,13 @@ def run(view: RunView, style: Style) -> Object:
         "section": view.section or None,
         "outcome": view.outcome or None,
         "parent": None if view.parent is None else {"run": view.parent, "task": view.parent_task},
+        "backfill": view.backfill,
     }
 
 
 def whole_run(view: RunView, style: Style) -> Object:
-    """The same, with what it gave to its caller."""
-    return {**run(view, style), "outputs": view.outputs}
+    """The same, with what it gave to its caller and what started it."""
+    return {**run(view, style), "outputs": view.outputs, "event": view.event}
 
 
 def recorded(view: RunView) -> Object:
@@ -187,6 +189,7 @@ def workflow(view: WorkflowView, style: Style) -> Object:
         "file": view.file,
         "description": view.description,
         "schedules": view.schedules,
+        "events": view.events,
         "next_at": iso(view.next_us, style),
         "paused_by": view.paused_by or None,
         "live_runs": view.live_runs,
@@ -227,6 +230,7 @@ def host(view: HostView, style: Style) -> Object:
         "problems": [problem(item) for item in view.problems],
         "warnings": view.warnings,
         "approvals": [approval(item, style) for item in view.approvals],
+        "backfills": [backfill(item, style) for item in view.backfills],
     }
 
 
@@ -319,6 +323,7 @@ def slot(view: SlotView, style: Style) -> Object:
         "fate": view.fate.value,
         "reason": view.reason,
         "run": view.run,
+        "detail": view.detail,
     }
 
 
@@ -349,6 +354,36 @@ def notification(view: NotificationView, style: Style) -> Object:
         "error": view.error or None,
         "workflow": view.workflow or None,
         "run": view.run,
+    }
+
+
+def backfill(view: BackfillView, style: Style) -> Object:
+    return {
+        "backfill": view.backfill or None,
+        "workflow": view.workflow,
+        "trigger": view.trigger,
+        "state": view.state,
+        "from": iso(view.from_us, style),
+        "until": iso(view.until_us, style),
+        "total": view.total,
+        "waiting": view.waiting,
+        "live": view.live,
+        "succeeded": view.succeeded,
+        "failed": view.failed,
+        "cancelled": view.cancelled,
+        "refused": view.refused,
+        "error": view.error or None,
+        "why_waiting": view.why_waiting or None,
+        "parallel": view.parallel,
+        "newest_first": view.newest_first,
+        "only_missing": view.only_missing,
+        "left_out": view.left_out,
+        "params": view.params,
+        "requested_by": view.requested_by or None,
+        "created_at": iso(view.created_us, style),
+        "cancelled_by": view.cancelled_by or None,
+        "ended_at": iso(view.ended_us, style),
+        **({"slots": [iso(at_us, style) for at_us in view.slots]} if view.state == "planned" else {}),
     }
 
 

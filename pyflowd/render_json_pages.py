@@ -8,19 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pyflowd import render_diff, render_json
+from pyflowd import render_diff, render_events, render_explain, render_json
 from pyflowd.layout import Style
 from pyflowd.protocol import (
     AnswerView,
     ApprovalPage,
     ArtifactPage,
+    BackfillPage,
+    BackfillView,
     CachePage,
     ChangePage,
     ClearedView,
     DefinitionView,
     EventPage,
+    ExplanationView,
+    FiringPage,
     GraphView,
     HealthView,
+    HookView,
     HostView,
     NextPage,
     NotificationPage,
@@ -69,6 +74,12 @@ class JsonValues:
                 return render_json.answer(reply)
             case ClearedView():
                 return render_json.cleared(reply)
+            case BackfillView():
+                return render_json.backfill(reply, self._style)
+            case ExplanationView():
+                return render_explain.explanation_json(reply, self._style)
+            case HookView():
+                return render_events.hook_object(reply)
             case HealthView():
                 return render_json.health(reply)
             case VersionView():
@@ -95,6 +106,8 @@ def _items(reply: Reply, style: Style) -> Iterator[bytes]:
             return (encoded(render_diff.change(view, style)) for view in reply.changes)
         case NextPage():
             return (encoded(render_json.next_slot(view, style)) for view in reply.slots)
+        case FiringPage():
+            return (encoded(render_events.firing_object(view, style)) for view in reply.firings)
         case SlotPage():
             return (encoded(render_json.slot(view, style)) for view in reply.slots)
         case ApprovalPage():
@@ -107,6 +120,8 @@ def _items(reply: Reply, style: Style) -> Iterator[bytes]:
             return (encoded(render_json.event(view, style)) for view in reply.events)
         case PlacePage():
             return (encoded(render_json.place(view)) for view in reply.places)
+        case BackfillPage():
+            return (encoded(render_json.backfill(view, style)) for view in reply.backfills)
         case NotificationPage():
             return (encoded(render_json.notification(view, style)) for view in reply.notifications)
         case _:

@@ -62,7 +62,7 @@ def _made_up(plugin: Plugin) -> str:
 
 def _sample(field: PluginField) -> str:
     if field.secret:
-        return "${{ env.PASSWORD }}"
+        return "${{ secrets.NAME }}"
     if "enum" in field.schema:
         return value_text(field.schema["enum"][0])
     samples = {"string": '"..."', "integer": "1", "number": "1.5", "boolean": "true", "array": "[]", "object": "{}"}

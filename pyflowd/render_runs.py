@@ -42,10 +42,20 @@ REASONS = {
     "queue_full": "the queue was full",
     "down": "pyflowd was not running",
     "paused": "the workflow was paused",
+    "gone": "the file was gone before it could be claimed",
+    "only_changes": "its trigger is for changes only",
+    "depth": "runs started each other too many times",
     "disabled": "the trigger was disabled",
     "late": "a newer slot was due as well",
     "clock_step": "the clock was set forward",
     "bad_params": "its params were refused",
+    "blackout": "a blackout was in force",
+    "calendar": "its calendar leaves the day out",
+    "deadline": "it could have started too late only",
+    "dst": "the clock change leaves it out",
+    "held": "what it names is missing",
+    "removed": "its schedule was taken away before",
+    "expression_error": "its condition has no value",
     "not_asked": "the run was asked for other tasks only",
     "condition_false": "its condition is false",
     "empty": "its list of items is empty",
@@ -156,11 +166,20 @@ def _origin(view: RunView, style: Style) -> str:
         parts[0] += f", task {clean(view.parent_task)}"
     if view.scheduled_us is not None:
         parts.append(f"slot {slot_moment(view.scheduled_us, style)}")
+    if view.backfill is not None:
+        parts.append(f"backfill {view.backfill}")
     if view.rerun_of is not None:
         parts.append(f"repeats run {view.rerun_of}")
     if view.requested_by:
         parts.append(f"asked for by {clean(view.requested_by)}")
     return ", ".join(parts)
+
+
+def _started_by(view: RunView) -> str:
+    """Its trigger, or who called it; with the backfill that asked for it."""
+    if view.parent is not None:
+        return _caller(view)
+    return view.trigger + (f", backfill {view.backfill}" if view.backfill is not None else "")
 
 
 def _caller(view: RunView) -> str:
@@ -208,7 +227,7 @@ def run_rows(runs: Sequence[RunView], style: Style) -> list[list[Cell]]:
             Cell(run_phrase(view), view.state),
             Cell(moment(view.started_us or view.created_us, style)),
             Cell(took(view.started_us, view.ended_us, style), right=True),
-            Cell(view.trigger if view.parent is None else _caller(view)),
+            Cell(_started_by(view)),
         ]
         for view in runs
     ]

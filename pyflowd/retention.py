@@ -63,6 +63,8 @@ class Retirement:
                 before_us = self.runs.clock.wall_us() - round(self.default.age_s * US)
                 self.runs.batch.add("prune_host_events", before_us)
                 self.runs.batch.add("prune_changes", before_us)
+                self.runs.batch.add("prune_backfills", before_us)
+                self.runs.batch.add("prune_expectations", before_us)
             self.runs.batch.add("prune_definitions")
             self.runs.batch.add("prune_cache_expired", self.runs.clock.wall_us())
             return
@@ -123,6 +125,7 @@ def _remove(runs: Runs, workflow: str, some: list[int]) -> None:
             "prune_tasks",
             "prune_cache",
             "prune_events",
+            "prune_run_event",
             "prune_run",
         ):
             runs.batch.add(statement, run)

@@ -6,7 +6,6 @@ same code serves a run that has just been made and one that was rebuilt from its
 
 from __future__ import annotations
 
-import heapq
 import random
 from collections import deque
 from collections.abc import Callable
@@ -46,9 +45,10 @@ from pyflowd.model import (
     TaskState,
     Workflow,
 )
+from pyflowd.offers import Offers
 from pyflowd.overlap import RunRef
 from pyflowd.places import RUN, Who
-from pyflowd.sharing import PRIORITY_US, Sharing
+from pyflowd.sharing import Sharing
 from pyflowd.state import Decide, Effect, Run, StopAttempt, TaskRun, WakeTask, WatchHandlers
 from pyflowd.store.batch import Batch, RunMeta
 from pyflowd.store.store import Store
@@ -125,9 +125,8 @@ class Runs:
         self.let_in: Callable[[LiveRun], None] = self.start
         """Called when a run has got the places that it holds from its start on."""
         self._stuck_timer: Timer | None = None
-        self._offers: list[tuple[float, int, LiveRun]] = []
-        """Heap of runs with something to start; served runs go to the back."""
-        self._offered = 0
+        self._offers = Offers(self.live, clock)
+        """Runs with something to start; served ones go to the back."""
         self.active = 0
         """Attempts that hold a place of the host."""
         self._random: Callable[[], float] = random.random
@@ -182,9 +181,12 @@ class Runs:
             meta = RunMeta(
                 run=run_id, workflow=workflow, digest=digest, trigger=trigger, params=_params.decode(params),
                 requested_by=requested_by, rerun_of=rerun_of, scheduled_us=scheduled_us, created_us=created_us,
-                parent=row[9], parent_task=row[10] or "", depth=row[11],
+                parent=row[9], parent_task=row[10] or "", depth=row[11], backfill=row[12],
+                event=self.event_of(run_id),
             )  # fmt: skip
-            live = LiveRun(meta, fold(run_id, workflow_of(digest), self.stored_events(run_id)), self.zone)
+            run = fold(run_id, workflow_of(digest), self.stored_events(run_id))
+            meta = msgspec.structs.replace(meta, of_slot_us=run.kept.of_slot_us, of_trigger=run.kept.of_trigger)
+            live = LiveRun(meta, run, self.zone)
             self._enlist(live)
             self._find_caller(live)
             self.sharing.take_up(live)
@@ -197,7 +199,12 @@ class Runs:
                     repeat = task.definition.repeat
                     longest_s = max(task.definition.retry.max_delay_s, repeat.delay_s if repeat else 0.0)
                     self._wake_later(live, task, min(left_us, round(longest_s * US)))
-            self._offer(live)
+            self._offers.add(live)
+
+    def event_of(self, run: int) -> dict[str, object] | None:
+        """What started a run of the store, where that was an event."""
+        row = self.store.one_or_none("run_event", run)
+        return None if row is None else _params.decode(row[0])
 
     def _find_caller(self, live: LiveRun) -> None:
         """The task that waits for a run, if one does; callers have lower numbers, so they are there already."""
@@ -216,6 +223,7 @@ class Runs:
         self.of_workflow.setdefault(live.meta.workflow, []).append(live)
         live.facts.artifact_path, live.facts.scratch_path = self.artifact_path, self.scratch_path
         live.admitted = live.run.state is RunState.RUNNING
+        self.sharing.came_or_went(live)
         self.changed.add(live.meta.run)
 
     def references(self, workflow: str) -> list[RunRef]:
@@ -224,7 +232,8 @@ class Runs:
             RunRef(
                 id=live.meta.run,
                 state=live.run.state,
-                by_schedule=live.meta.scheduled_us is not None and live.meta.parent is None,
+                by_schedule=live.meta.scheduled_us is not None and not (live.meta.parent or live.meta.backfill),
+                by_backfill=live.meta.backfill is not None,
             )
             for live in self.of_workflow.get(workflow, ())
         ]
@@ -234,7 +243,7 @@ class Runs:
     def feed(self, live: LiveRun, event: Event) -> None:
         """One event, and those that answer what the engine asks about it: all of them are of one transaction."""
         run = live.run
-        held_before = run.held
+        held_before, active_before = run.held, run.active
         todo: deque[Event | Decide] = deque((event,))
         while todo:
             due = todo.popleft()
@@ -248,11 +257,13 @@ class Runs:
                 else:
                     self._follow(live, effect)
         self.active += run.held - held_before
+        if run.active < active_before or run.held < held_before:
+            self.places.stir()
         self.changed.add(run.run_id)
         if run.state in RUN_TERMINAL:
             self._delist(live)
         else:
-            self._offer(live)
+            self._offers.add(live)
 
     def _step(self, live: LiveRun, event: Event) -> list[Effect]:
         """Step the engine, write the event and its fold."""
@@ -322,29 +333,14 @@ class Runs:
 
     # ---- Places of the host: `max_tasks`
 
-    def _offer(self, live: LiveRun) -> None:
-        if not live.offered and (live.run.ready or live.run.free):
-            live.offered = True
-            self._offers_push(live)
-
-    def _offers_push(self, live: LiveRun) -> None:
-        """The highest priority first, and of the same those who have waited longest."""
-        priority = -live.run.ready[0][0] if live.run.ready else live.workflow.priority
-        self._offered += 1
-        heapq.heappush(self._offers, (self.clock.mono_us() - priority * PRIORITY_US, self._offered, live))
-
     def fill(self, epoch: str) -> None:
         """Start what is queued while there are places free, runs taking turns."""
         self._grant(epoch)
-        while self._offers and self.active < self.max_tasks:
-            live = heapq.heappop(self._offers)[2]
+        while self.active < self.max_tasks and (live := self._offers.next()):
             task = live.run.next_ready(host_has_place=True)
             if task is not None:
-                self._begin_attempt(live, task, epoch)
-                self._offers_push(live)
-            else:
-                live.offered = False
-        for _, _, live in [offer for offer in self._offers if offer[2].needs_no_host]:
+                self._begin_attempt(live, task, epoch)  # it is offered again by that, behind the others
+        for live in [live for live in self._offers.standing() if live.needs_no_host]:
             while (task := live.run.next_ready(host_has_place=False)) is not None:
                 self._begin_attempt(live, task, epoch)
 
@@ -355,7 +351,7 @@ class Runs:
         again = True
         while again:
             again = False
-            for who in self.places.grant(self._can_begin):
+            for who in self.places.grant(self._can_begin, self._has_place):
                 live = self.live[who.run]
                 again = True
                 if who.node == RUN:
@@ -396,13 +392,14 @@ class Runs:
         return ""
 
     def _can_begin(self, who: Who) -> bool:
-        """Whether the run and the host have a place for it, too."""
+        """Whether its run has a place for it, too."""
         if who.node == RUN:
             return True
         live = self.live[who.run]
-        task = live.by_index[who.node]
-        has_place = not task.holds_host or self.active < self.max_tasks
-        return has_place and live.run.active < live.workflow.max_parallel
+        return not live.by_index[who.node].holds_run or live.run.active < live.workflow.max_parallel
+
+    def _has_place(self) -> bool:
+        return self.active < self.max_tasks
 
     def _look_for_circles(self) -> None:
         """Called runs that wait for each other's places would do so for ever: the last that came is refused."""
@@ -481,6 +478,7 @@ class Runs:
             if timer:
                 timer.cancel()
         self.sharing.leave(live)
+        self.sharing.came_or_went(live)
         self.ended.append(live)
 
     # ---- Names of attempts

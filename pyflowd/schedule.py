@@ -1,28 +1,30 @@
-"""Which slot comes next, and which slots are due: cron laid on time zones (rules T1, T3, T7, T8).
+"""When the slots of one trigger are: cron laid on time zones, intervals, single times; and the jitter (T1, T3, T7).
 
-Everything here is given `now`. It knows nothing of runs, of the store, or of who is told; `fate` only joins what was
-decided elsewhere. A slot is (workflow, trigger, nominal instant); instants are microseconds since the epoch.
+Everything here is given `now`, and answers one question: the next slot after t. It knows nothing of other triggers, of
+runs, of the store, or of what becomes of a slot. A slot is (workflow, trigger, nominal instant); instants are
+microseconds since the epoch.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Iterator, Mapping
-from heapq import heapify, heappop, heappush
-from itertools import count
+from bisect import bisect_right
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
 
 from msgspec import Struct
 
+from pyflowd.clock import to_us
 from pyflowd.cron import Cron, parse
-from pyflowd.model import Dst, Schedule, SlotReason
-from pyflowd.overlap import Decision, RefuseFull, Skip
+from pyflowd.draft import duration
+from pyflowd.model import Dst, Schedule
 from pyflowd.zones import EARLIEST_S, LATEST_S, Stretch, Zone, host_zone, zone
 
 US = 1_000_000
-STEP_US = 3 * 3600 * US
-"""Rule T8: the clock set forward by more than this is a correction, as in Debian's cron."""
 _HORIZON_S = 41 * 366 * 86_400
 """29 February on a given weekday can be 40 years away; later than that is never."""
+_NEVER_US = 1 << 62
 
 
 # ---- The next slot --------------------------------------------------------------------------------------------------
@@ -84,6 +86,41 @@ def slots(cron: Cron, zone: Zone, dst: Dst, after_us: int, until_us: int) -> Ite
         at_us = next_slot(cron, zone, dst, at_us)
 
 
+def next_left_out(cron: Cron, zone: Zone, dst: Dst, after_us: int, until_us: int) -> int | None:
+    """The first instant after `after_us` and before `until_us` that would be a slot if no rule (T3) left it out.
+
+    Of a fold these are the times of the second pass. What a gap swallows where `dst` is `skip` stands at its end, once
+    for all of it, as times that do not come have no instant of their own. `until_us` is the next slot that is kept.
+    """
+    if cron.any_hour or cron.reboot or dst is Dst.BOTH:
+        return None
+    at_s = max(after_us // US + 1, EARLIEST_S)
+    end_s = min(-(-until_us // US), LATEST_S)
+    while at_s < end_s:
+        stretch = zone.stretch(at_s)
+        if stretch.offset_s != stretch.before_s:
+            found_s = _left_out(cron, dst, stretch, at_s)
+            if found_s is not None and found_s < end_s:
+                return found_s * US
+        at_s = stretch.end_s
+    return None
+
+
+def _left_out(cron: Cron, dst: Dst, stretch: Stretch, at_s: int) -> int | None:
+    """The first instant from `at_s` on, within the change that `stretch` begins with, that is left out."""
+    before, after = stretch.start_s + stretch.before_s, stretch.start_s + stretch.offset_s
+    if after > before:
+        if dst is not Dst.SKIP or at_s > stretch.start_s:
+            return None
+        minute = cron.next_from(-(-before // 60))
+        return stretch.start_s if minute is not None and minute * 60 < after else None
+    here = at_s + stretch.offset_s
+    if here >= before:
+        return None
+    minute = cron.next_from(-(-here // 60))
+    return minute * 60 - stretch.offset_s if minute is not None and minute * 60 < before else None
+
+
 def upcoming_cron(expr: str, zone_name: str | None, from_us: int, n: int, dst: Dst = Dst.DEBIAN) -> list[int]:
     """The next `n` slots of a bare expression after `from_us`; fewer where no more come. Raises ValueError."""
     cron, where = parse(expr), zone(zone_name) if zone_name else host_zone()
@@ -95,250 +132,136 @@ def upcoming_cron(expr: str, zone_name: str | None, from_us: int, n: int, dst: D
     return found
 
 
-def jitter_us(host_id: str, workflow: str, trigger: str, jitter_s: float) -> int:
-    """Rule T7: the delay after the nominal time, 0 <= delay < `jitter_s`, the same for every slot of the trigger."""
-    digest = hashlib.sha256(f"{host_id}\0{workflow}\0{trigger}".encode()).digest()
-    return int.from_bytes(digest[:8]) * int(jitter_s * US) >> 64
+# ---- The times of a trigger -----------------------------------------------------------------------------------------
 
 
-# ---- The timetable --------------------------------------------------------------------------------------------------
+class Slot(NamedTuple):
+    """One nominal time of a trigger."""
+
+    at_us: int
+    left_out: bool = False
+    """By the change of the clock (rule T3): it is recorded, and starts nothing."""
 
 
-class Due(Struct, frozen=True, kw_only=True):
-    """A slot whose time has come; the caller records it as exactly one row (rule T1)."""
+class CronTimes(Struct, frozen=True):
+    """The slots of a cron expression, those that a change of the clock leaves out among them."""
 
-    workflow: str
-    trigger: Schedule
-    scheduled_us: int
-    """Its nominal time, which is its identity."""
-    due_us: int
-    """With the jitter: when it should start."""
-    reason: SlotReason | None = None
-    """`late` or `clock_step`: not to be fired; None: to be fired, unless `fate` finds a reason not to."""
-
-
-class _Entry(Struct):
-    """A trigger in force."""
-
-    workflow: str
-    trigger: Schedule
     cron: Cron
     zone: Zone
-    jitter_us: int
-    after_us: int
-    """Its cursor: slots up to this nominal time are accounted for. It never goes back."""
-    next_us: int | None = None
-    """Nominal time of the next slot: the first after the cursor, or one that waits for its jitter over an edit."""
-    ticket: int = 0
-    """Number of its newest place in the heap; places with older numbers are void."""
+    dst: Dst
 
-    def first_after(self, after_us: int) -> int | None:
-        return next_slot(self.cron, self.zone, self.trigger.dst, max(after_us, self.after_us))
-
-    def coming(self, now_us: int) -> int | None:
-        """The nominal time that is shown as its next: not one that is overdue, none if it is not enabled."""
-        if not self.trigger.enabled or self.next_us is None:
+    def next_after(self, after_us: int) -> Slot | None:
+        kept_us = next_slot(self.cron, self.zone, self.dst, after_us)
+        if kept_us is None and self.cron.reboot:
             return None
-        return self.next_us if self.next_us + self.jitter_us > now_us else self.first_after(now_us)
+        left_out_us = next_left_out(self.cron, self.zone, self.dst, after_us, kept_us or _NEVER_US)
+        if left_out_us is not None:
+            return Slot(left_out_us, left_out=True)
+        return None if kept_us is None else Slot(kept_us)
 
 
-class Timetable:
-    """The triggers of all workflows and the order in which their slots come.
+class EveryTimes(Struct, frozen=True):
+    """Elapsed time: each `every_us` after the anchor, which is when the trigger was loaded first."""
 
-    Each trigger has a cursor, the nominal time last accounted for, that never goes back: a clock set back fires
-    nothing twice, and its schedules are silent until the clock has come to the cursor again (rule T8).
+    anchor_us: int
+    every_us: int
+
+    def next_after(self, after_us: int) -> Slot | None:
+        passed = max(0, (after_us - self.anchor_us) // self.every_us)
+        at_us = self.anchor_us + (passed + 1) * self.every_us
+        return Slot(at_us) if at_us < LATEST_S * US else None
+
+
+class AtTimes(Struct, frozen=True):
+    """Single instants, in order, each once."""
+
+    instants: tuple[int, ...]
+
+    def next_after(self, after_us: int) -> Slot | None:
+        index = bisect_right(self.instants, after_us)
+        return Slot(self.instants[index]) if index < len(self.instants) else None
+
+
+Times = CronTimes | EveryTimes | AtTimes
+
+
+def times_of(trigger: Schedule, host: Zone, anchor_us: int) -> Times | None:
+    """When the slots of `trigger` are; None where no clock tells (`@reboot`). Raises ValueError."""
+    where = zone_of(trigger, host)
+    if trigger.every_s:
+        return EveryTimes(anchor_us, round(trigger.every_s * US))
+    if trigger.at:
+        return AtTimes(tuple(sorted({instant_us(text, where) for text in trigger.at})))
+    cron = parse(trigger.cron)
+    return None if cron.reboot else CronTimes(cron, where, trigger.dst)
+
+
+def zone_of(trigger: Schedule, host: Zone) -> Zone:
+    return zone(trigger.timezone) if trigger.timezone else host
+
+
+def same_times(one: Schedule, other: Schedule) -> bool:
+    """Whether two texts of a trigger have the same slots."""
+    return _what_decides(one) == _what_decides(other)
+
+
+def _what_decides(trigger: Schedule) -> tuple[object, ...]:
+    return trigger.cron, trigger.timezone, trigger.dst, trigger.every_s, trigger.at
+
+
+def text_of(trigger: Schedule, host: Zone) -> str:
+    """For people, as in `30 2 * * * (Europe/Berlin)`, `every 15m`."""
+    if trigger.every_s:
+        return f"every {duration(trigger.every_s)}"
+    if trigger.at:
+        more = f" and {len(trigger.at) - 1} more" if len(trigger.at) > 1 else ""
+        return f"at {trigger.at[0]}{more} ({trigger.timezone or host.name})"
+    return f"{trigger.cron} ({trigger.timezone or host.name})"
+
+
+def instant_us(text: str, where: Zone) -> int:
+    """An RFC 3339 time; without an offset it is a time on the wall of `where`. Raises ValueError.
+
+    In a gap the first instant after it, in a fold the first of both (rule T3).
     """
-
-    def __init__(self, host_id: str, host: Zone) -> None:
-        self._host_id = host_id
-        self._host = host
-        self._entries: dict[tuple[str, str], _Entry] = {}
-        self._names: dict[str, tuple[str, ...]] = {}
-        self._reboot: dict[str, tuple[Schedule, ...]] = {}
-        self._heap: list[tuple[int, str, str, int]] = []
-        self._tickets = count(1)
-        self._seen: tuple[int, int] | None = None
-        self._stepped_to_us: int | None = None
-
-    def set_workflow(
-        self,
-        name: str,
-        triggers: tuple[Schedule, ...],
-        since_us: int,
-        cursors: Mapping[str, int] | None = None,
-    ) -> None:
-        """Put the triggers of a workflow in force, in place of those it had. Raises ValueError, changing nothing.
-
-        Slots begin strictly after `since_us`, for the triggers in `cursors` (trigger name to nominal time last
-        accounted for, as the store knows it) after the cursor. A trigger whose times have not changed goes on where
-        it was. Of one whose times have changed, a slot that only waited for its jitter stays.
-        """
-        entries, reboot = [], []
-        for trigger in triggers:
-            cron = parse(trigger.cron)
-            if cron.reboot:
-                reboot.append(trigger)
-            else:
-                since = (cursors or {}).get(trigger.name, since_us)
-                entries.append(self._entry(name, trigger, cron, since))
-        self.remove_workflow(name)
-        self._reboot[name] = tuple(reboot)
-        self._names[name] = tuple(entry.trigger.name for entry in entries)
-        for entry in entries:
-            self._entries[name, entry.trigger.name] = entry
-            self._place(entry)
-
-    def remove_workflow(self, name: str) -> None:
-        """End the schedules of a workflow (rule D3); a name that is not there is fine."""
-        self._reboot.pop(name, None)
-        for trigger in self._names.pop(name, ()):
-            del self._entries[name, trigger]
-        if len(self._heap) > 2 * len(self._entries) + 1000:
-            self._heap = [place for place in self._heap if self._holder(place)]
-            heapify(self._heap)
-
-    def reboot_triggers(self) -> list[tuple[str, Schedule]]:
-        """(workflow, trigger) of every `@reboot`, by name."""
-        return [(name, trigger) for name, triggers in sorted(self._reboot.items()) for trigger in triggers]
-
-    def next_due_us(self) -> int | None:
-        """When `due` will have something to say; not after now if it has more to say."""
-        while self._heap and not self._holder(self._heap[0]):
-            heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
-
-    def due(self, wall_us: int, mono_us: int, limit: int = 10_000) -> list[Due]:
-        """The slots that have come due, in the order of their times, each given out once; call again if `limit` came.
-
-        Of the due slots of one trigger the newest is to be fired, the others are `late`. If the wall clock went
-        forward by over three hours more than `mono_us` since the last call, all are `clock_step`.
-        """
-        self._notice_step(wall_us, mono_us)
-        found: list[Due] = []
-        while len(found) < limit:
-            due_us = self.next_due_us()
-            if due_us is None or due_us > wall_us:
-                self._stepped_to_us = None
-                break
-            entry = self._holder(heappop(self._heap))
-            assert entry is not None  # next_due_us removed void places
-            assert entry.next_us is not None  # an entry without a next slot has no place
-            found.append(self._take(entry, entry.next_us, wall_us))
-        return found
-
-    def missed(self, workflow: str, trigger: Schedule, cursor_us: int, until_us: int) -> Iterator[int]:
-        """Nominal times after the stored cursor that came due while the daemon was down; to be recorded as `down`.
-
-        A slot whose jitter lets it come due after `until_us` is none of them: given the last of them as its cursor,
-        `set_workflow` keeps it. Take them in batches: there can be many.
-        """
-        cron = parse(trigger.cron)
-        late_us = jitter_us(self._host_id, workflow, trigger.name, trigger.jitter_s)
-        return slots(cron, self._zone(trigger), trigger.dst, cursor_us, until_us - late_us)
-
-    def upcoming(self, now_us: int, n: int, workflow: str | None = None, paused: Container[str] = ()) -> list[Due]:
-        """The next `n` slots of all workflows that are not `paused`, or of one, in the order of their nominal times.
-
-        They come after `now_us`. Slots that wait for their jitter count as coming; triggers that are not enabled have
-        none.
-        """
-        entries = [
-            entry
-            for entry in self._entries.values()
-            if workflow in (None, entry.workflow) and entry.workflow not in paused
-        ]
-        coming = []
-        for index, entry in enumerate(entries):
-            first_us = entry.coming(now_us)
-            if first_us is not None:
-                coming.append((first_us, entry.workflow, entry.trigger.name, index))
-        heapify(coming)
-        found: list[Due] = []
-        while coming and len(found) < n:
-            nominal_us, name, trigger_name, index = heappop(coming)
-            entry = entries[index]
-            due_us = nominal_us + entry.jitter_us
-            found.append(Due(workflow=name, trigger=entry.trigger, scheduled_us=nominal_us, due_us=due_us))
-            next_us = entry.first_after(nominal_us)
-            if next_us is not None:
-                heappush(coming, (next_us, name, trigger_name, index))
-        return found
-
-    def next_of(self, workflow: str, now_us: int) -> int | None:
-        """Nominal time of the next slot of one workflow, as `upcoming` has it."""
-        coming = (self._entries[workflow, name].coming(now_us) for name in self._names.get(workflow, ()))
-        return min((at_us for at_us in coming if at_us is not None), default=None)
-
-    def _entry(self, workflow: str, trigger: Schedule, cron: Cron, since_us: int) -> _Entry:
-        entry = _Entry(
-            workflow=workflow,
-            trigger=trigger,
-            cron=cron,
-            zone=self._zone(trigger),
-            jitter_us=jitter_us(self._host_id, workflow, trigger.name, trigger.jitter_s),
-            after_us=since_us,
-        )
-        old = self._entries.get((workflow, trigger.name))
-        if old and _times(old.trigger) == _times(trigger):
-            entry.after_us, entry.next_us = old.after_us, old.next_us
-            return entry
-        if old:
-            entry.after_us = max(since_us, old.after_us)
-        waits = old and old.next_us is not None and old.next_us <= since_us
-        entry.next_us = old.next_us if old and waits else entry.first_after(since_us)
-        return entry
-
-    def _take(self, entry: _Entry, nominal_us: int, wall_us: int) -> Due:
-        """Account for the next slot of an entry."""
-        entry.after_us = max(entry.after_us, nominal_us)
-        entry.next_us = entry.first_after(nominal_us)
-        self._place(entry)
-        late = entry.next_us is not None and entry.next_us + entry.jitter_us <= wall_us
-        reason = SlotReason.LATE if late else None
-        due_us = nominal_us + entry.jitter_us
-        if self._stepped_to_us is not None and due_us <= self._stepped_to_us:
-            reason = SlotReason.CLOCK_STEP
-        return Due(
-            workflow=entry.workflow, trigger=entry.trigger, scheduled_us=nominal_us, due_us=due_us, reason=reason
-        )
-
-    def _zone(self, trigger: Schedule) -> Zone:
-        return zone(trigger.timezone) if trigger.timezone else self._host
-
-    def _place(self, entry: _Entry) -> None:
-        if entry.next_us is not None:
-            entry.ticket = next(self._tickets)
-            place = (entry.next_us + entry.jitter_us, entry.workflow, entry.trigger.name, entry.ticket)
-            heappush(self._heap, place)
-
-    def _holder(self, place: tuple[int, str, str, int]) -> _Entry | None:
-        """The entry that a place in the heap belongs to; None if the place is void."""
-        entry = self._entries.get(place[1:3])
-        return entry if entry and entry.ticket == place[3] else None
-
-    def _notice_step(self, wall_us: int, mono_us: int) -> None:
-        if self._seen is not None:
-            wall_before_us, mono_before_us = self._seen
-            if wall_us - wall_before_us - (mono_us - mono_before_us) > STEP_US:
-                self._stepped_to_us = wall_us
-        self._seen = wall_us, mono_us
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is not None:
+        return to_us(found)
+    local = found.replace(tzinfo=where.info)
+    at_us = to_us(local)
+    if where.local(at_us).replace(tzinfo=None) != found:
+        return where.stretch(at_us // US).start_s * US
+    return at_us
 
 
-def _times(trigger: Schedule) -> tuple[str, str | None, Dst]:
-    return trigger.cron, trigger.timezone, trigger.dst
+def from_slots(times: Times, after_us: int, until_us: int) -> Iterator[Slot]:
+    """The slots after `after_us` up to and with `until_us`, one by one."""
+    slot = times.next_after(after_us)
+    while slot is not None and slot.at_us <= until_us:
+        yield slot
+        slot = times.next_after(slot.at_us)
 
 
-def fate(due: Due, paused: bool, enabled: bool, decision: Decision) -> Decision:
-    """What becomes of a due slot, in one place: `decision` (of `overlap.decide`), unless a reason stands before it.
+# ---- Jitter (rule T7) -----------------------------------------------------------------------------------------------
 
-    The order: disabled, paused, late or clock step, overlap. A `Skip` is a row `skipped`, all else a row `fired`.
+
+def jitter_us(host_id: str, workflow: str, trigger: str, jitter_s: float) -> int:
+    """The stable delay after the nominal time, 0 <= delay < `jitter_s`, the same for every slot of the trigger."""
+    return _share(f"{host_id}\0{workflow}\0{trigger}", int(jitter_s * US))
+
+
+def random_jitter_us(
+    host_id: str, workflow: str, trigger: str, jitter_s: float, at_us: int, next_us: int | None
+) -> int:
+    """A delay of the slot `at_us` alone. It needs no memory: after a restart the same slot has the same.
+
+    It stays below the time to the next slot, so that no slot overtakes another one.
     """
-    if not enabled:
-        return Skip(reason=SlotReason.DISABLED)
-    if paused:
-        return Skip(reason=SlotReason.PAUSED)
-    if due.reason is not None:
-        return Skip(reason=due.reason)
-    if isinstance(decision, RefuseFull):
-        return Skip(reason=SlotReason.QUEUE_FULL)
-    return decision
+    most_us = int(jitter_s * US)
+    if next_us is not None:
+        most_us = min(most_us, next_us - at_us)
+    return _share(f"{host_id}\0{workflow}\0{trigger}\0{at_us}", most_us)
+
+
+def _share(seed: str, most_us: int) -> int:
+    return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]) * most_us >> 64

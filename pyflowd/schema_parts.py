@@ -6,8 +6,12 @@ a key that is added to a table is added here, or is read by a reader that `schem
 
 from __future__ import annotations
 
+from pyflowd.calendars_settings import BLACKOUT, CALENDAR, DAILY, DATES
 from pyflowd.definition import RETENTION, WORKFLOW
 from pyflowd.definition_cache import CACHE
+from pyflowd.definition_events import FILE_TRIGGER, FOLLOWED, FORMS, UNIT, VERIFY, WEBHOOK_TRIGGER
+from pyflowd.definition_expect import EXPECT as RUN_EXPECT
+from pyflowd.definition_expect import TIME_OF_DAY
 from pyflowd.definition_fan_out import REPEAT
 from pyflowd.definition_http import HTTP, UPLOAD
 from pyflowd.definition_http_parts import AUTH, BASIC, EXPECT, PAGINATE, TEST, TLS
@@ -17,10 +21,10 @@ from pyflowd.definition_params import ITEMS, PARAM
 from pyflowd.definition_places import CONCURRENCY, DISK_FREE, GATES, MAX_SLOTS
 from pyflowd.definition_process import OPERATIONS, SSH
 from pyflowd.definition_task import DEFAULTS, LOG, RETRY, TASK
-from pyflowd.definition_triggers import SCHEDULE, TRIGGER
+from pyflowd.definition_triggers import CATCHUP, JITTER, MOST_TIMES, SCHEDULE, TRIGGER
 from pyflowd.definition_waiting import APPROVAL, CALL, WAIT
 from pyflowd.fields import Table
-from pyflowd.model import ParamType, RunState
+from pyflowd.model import CatchupPolicy, ParamType, RunState
 from pyflowd.notify_channels import CHANNEL, CHAT, HOST_RULE, MAIL, WEBHOOK
 from pyflowd.schema_forms import (
     ABSOLUTE,
@@ -72,6 +76,8 @@ _GIVEN_TYPES = [kind for kind in _TYPES if kind != ParamType.SECRET]
 """Of what is given on."""
 _ENDS = [RunState.FAILED.value, RunState.CANCELLED.value, RunState.SUCCEEDED.value]
 _ON = one_or_more({"type": "string", "enum": _ENDS}, least=1)
+_PATTERN: Form = {"type": "string", "pattern": "^/", "examples": ["/srv/incoming/*.csv"]}
+_UNIT: Form = {"type": "string", "pattern": "\\.[a-z]+$", "examples": ["postgresql.service"]}
 _UNDOING: Form = {
     **tasks("handler"),
     "properties": {"undo": short_or({"type": "string", "pattern": "^all$"}, {"type": "object", **_place("handler")})},
@@ -107,8 +113,12 @@ _WORKFLOW: dict[str, Form] = {
     "labels": mapped(VALUE),
     "params": mapped(ref(PARAM)),
     "env_file": one_or_more({"type": "string", "pattern": "^-?(?:/|~/|~$)"}),
-    "schedule": short_or({"type": "string", "examples": ["30 2 * * *", "@daily"]}, ref(SCHEDULE)),
+    "schedule": {
+        **short_or({"type": "string", "examples": ["30 2 * * *", "@daily"]}, ref(SCHEDULE)),
+        "anyOf": [{"required": [key]} for key in ("cron", "every", "at")],
+    },
     "triggers": mapped(ref(TRIGGER)),
+    "catchup": words_or([policy.value for policy in CatchupPolicy], ref(CATCHUP)),
     "defaults": ref(DEFAULTS),
     "retention": ref(RETENTION),
     "tasks": {**tasks("task"), "minProperties": 1},
@@ -122,7 +132,25 @@ _WORKFLOW: dict[str, Form] = {
     "locks": one_or_more(NAME),
     "pools": mapped(_SLOTS),
     "gates": {**ref(GATES), "minProperties": 1},
+    "expect": {**ref(RUN_EXPECT), "minProperties": 1},
     "with": OBJECT,
+}
+_AT: Form = {
+    "type": "string",
+    "pattern": "^\\s*[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}",
+    "examples": ["2026-12-24 18:00"],
+}
+_DAY: Form = {
+    "type": "string",
+    "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}",
+    "examples": ["2026-12-24", "2026-12-24 18:00"],
+}
+_FIELD: Form = {"type": ["string", "integer"], "pattern": "\\S"}
+_BY_TIME: dict[str, Form] = {
+    "every": DURATION,
+    "at": {**one_or_more(_AT, least=1), "maxItems": MOST_TIMES},
+    "jitter": short_or(DURATION, {**ref(JITTER), "required": ["max"]}),
+    "catchup": _WORKFLOW["catchup"],
 }
 _TASK: dict[str, Form] = {
     "run": WORD,
@@ -178,8 +206,32 @@ PARTS: dict[str, dict[str, Form]] = {
     TASK.what: _TASK,
     DEFAULTS.what: _COMMON,
     RETRY.what: {"respect_retry_after": TRUE},
-    SCHEDULE.what: {},
-    TRIGGER.what: {"schedule": _WORKFLOW["schedule"]},
+    SCHEDULE.what: _BY_TIME,
+    TRIGGER.what: {
+        "schedule": _WORKFLOW["schedule"],
+        **_BY_TIME,
+        "boot": TRUE,
+        "file": short_or(_PATTERN, ref(FILE_TRIGGER)),
+        "workflow": short_or(NAME, ref(FOLLOWED)),
+        "unit": short_or(_UNIT, ref(UNIT)),
+        "webhook": short_or(NAME, ref(WEBHOOK_TRIGGER)),
+    },
+    FILE_TRIGGER.what: {
+        "path": _PATTERN,
+        "on": one_or_more({"type": "string", "enum": ["arrives", "changes"]}, least=1),
+        "stable_for": DURATION,
+        "claim": {"type": ["boolean", "string"], "pattern": "^move$"},
+    },
+    FOLLOWED.what: {"outcome": _ON},
+    UNIT.what: {
+        "name": _UNIT,
+        "state": one_or_more({"type": "string", "enum": ["active", "inactive", "failed"]}, least=1),
+    },
+    WEBHOOK_TRIGGER.what: {"verify": ref(VERIFY), "dedupe": TEXT},
+    VERIFY.what: {
+        **{form: {**one_or_more(NAME, least=1), "maxItems": 2} for form in FORMS},
+        "header": {"type": "string", "pattern": "^[A-Za-z0-9-]{1,100}$"},
+    },
     PARAM.what: {**_TYPED, "type": {"type": "string", "enum": _TYPES}, "enum": listed(ANYTHING, least=1),
                  "items": words_or(_GIVEN_TYPES, ref(ITEMS))},
     ITEMS.what: _TYPED,
@@ -226,6 +278,7 @@ PARTS: dict[str, dict[str, Form]] = {
     TEST.what: {"matches": TEXT},
     PAGINATE.what: {"next": WORD, "items": WORD},
     DISK_FREE.what: {"at_least": _AT_LEAST},
+    RUN_EXPECT.what: {"finish_by": {"type": "string", "pattern": f"^{TIME_OF_DAY}$", "examples": ["06:00"]}},
     GATES.what: {
         "disk_free": {
             "type": ["object", "array"],
@@ -243,7 +296,15 @@ PARTS: dict[str, dict[str, Form]] = {
         "notify": one_or_more(short_or(NAME, ref(HOST_RULE))),
         "secrets": {**listed(ref(PROVIDER)), "maxItems": 20},
         "secrets_key": ABSOLUTE,
+        "calendars": mapped({**ref(CALENDAR), "minProperties": 1}),
+        "blackouts": mapped({**ref(BLACKOUT), "minProperties": 1}),
     },
+    CALENDAR.what: {
+        **dict.fromkeys(("days", "month_days", "months"), one_or_more(_FIELD)),
+        "dates": one_or_more({"type": "string", "pattern": DATES}),
+        "ics": WORD,
+    },
+    BLACKOUT.what: {**dict.fromkeys(("from", "to"), _DAY), "daily": {"type": "string", "pattern": DAILY}},
     CHANNEL.what: {"mail": ref(MAIL), "slack": ref(CHAT), "teams": ref(CHAT), "webhook": ref(WEBHOOK)},
     MAIL.what: {
         "to": one_or_more({"type": "string", "pattern": "@"}, least=1),
@@ -278,8 +339,11 @@ PARTS: dict[str, dict[str, Form]] = {
 """By what a table is of."""
 
 REQUIRED: dict[str, list[str]] = {
-    SCHEDULE.what: ["cron"],
-    TRIGGER.what: ["schedule"],
+    JITTER.what: ["max"],
+    FILE_TRIGGER.what: ["path"],
+    FOLLOWED.what: ["name"],
+    UNIT.what: ["name"],
+    WEBHOOK_TRIGGER.what: ["hook"],
     CALL.what: ["name"],
     APPROVAL.what: ["message"],
     NOTIFY.what: ["channel", "text"],
@@ -299,9 +363,10 @@ REQUIRED: dict[str, list[str]] = {
 """Keys that a mapping must have."""
 
 WORKFLOW_TABLES = (
-    RETENTION, DEFAULTS, RETRY, LOG, SCHEDULE, TRIGGER, PARAM, ITEMS, OUTPUT, ARTIFACT, REPEAT, CACHE, CALL, APPROVAL,
+    RETENTION, DEFAULTS, RETRY, LOG, SCHEDULE, JITTER, CATCHUP, TRIGGER, FILE_TRIGGER, FOLLOWED,
+    UNIT, WEBHOOK_TRIGGER, VERIFY, PARAM, ITEMS, OUTPUT, ARTIFACT, REPEAT, CACHE, CALL, APPROVAL,
     WAIT, NOTIFY, NOTIFY_RULE, SSH, HTTP, UPLOAD, AUTH, BASIC, TLS, EXPECT, TEST, PAGINATE, CONCURRENCY, DISK_FREE,
-    GATES, *OPERATIONS.values(),
+    GATES, RUN_EXPECT, *OPERATIONS.values(),
 )  # fmt: skip
 """Of the mappings below a workflow; a task's depends on where it stands."""
-SETTINGS_TABLES = (HOST_RETENTION, CHANNEL, MAIL, CHAT, WEBHOOK, HOST_RULE, PROVIDER, VAULT)
+SETTINGS_TABLES = (HOST_RETENTION, CALENDAR, BLACKOUT, CHANNEL, MAIL, CHAT, WEBHOOK, HOST_RULE, PROVIDER, VAULT)

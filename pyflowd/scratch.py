@@ -36,6 +36,8 @@ class Scratch:
         self.folder = f"{state}/scratch"
         self.artifacts = f"{state}/artifacts"
         self._made: dict[int, bool] = {}
+        self._found: set[int] = set()
+        """Live runs whose folder a daemon before this one has made."""
 
     def _name(self, run: int) -> str:
         return _name(self._secret, run)
@@ -94,7 +96,9 @@ class Scratch:
 
     def forget(self, run: int) -> bool:
         """The run has ended; whether there is something to remove."""
-        return self._made.pop(run, None) is not None
+        was_found = run in self._found
+        self._found.discard(run)
+        return self._made.pop(run, None) is not None or was_found
 
     def remove(self, run: int) -> None:
         """Take the scratch folder of a run away; may take long."""
@@ -104,10 +108,12 @@ class Scratch:
         shutil.rmtree(self.artifact_folder(run), ignore_errors=True)
 
     def leftovers(self, live: set[int]) -> list[int]:
-        """Runs that have a folder here and are not live any more: the daemon died between their end and its removal."""
+        """Runs with a folder here that are not live any more: the daemon died between their end and its removal."""
         try:
             names = os.listdir(self.folder)
         except FileNotFoundError:
             return []
         runs = [int(head) for head, dash, _ in (name.partition("-") for name in names) if dash and head.isdecimal()]
-        return [run for run in runs if run not in live and os.path.exists(self.run_folder(run))]
+        ours = {run for run in runs if os.path.exists(self.run_folder(run))}
+        self._found = ours & live
+        return sorted(ours - live)

@@ -42,6 +42,7 @@ class SecretLookups:
         """Nobody wants them any more; False where nobody had asked. `then` is not called."""
         if self._pending.pop(attempt_id, None) is None:
             return False
+        self.forget(attempt_id)
         self._pool.cancel(TOKEN + attempt_id)
         return True
 

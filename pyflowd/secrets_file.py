@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from typing import NamedTuple
 
 from pyflowd.crashpoints import crashpoint
 
@@ -38,13 +39,25 @@ def read_in(folder: str, name: str, most_bytes: int, forbidden: int = OWN_ONLY) 
         os.close(handle)
 
 
-def names_in(folder: str) -> list[tuple[str, int]]:
-    """Regular files of such a folder, with the time of their last change in microseconds. Raises as `read_in`."""
+class Entry(NamedTuple):
+    """A file of such a folder, unread."""
+
+    name: str
+    changed_us: int
+    fault: str
+    """Why `read_in` would not take it; empty: its owner and mode are right."""
+
+
+def names_in(folder: str, forbidden: int = OWN_ONLY) -> list[Entry]:
+    """Regular files of such a folder, sorted. Raises as `read_in`."""
     handle = _open_folder(folder)
     try:
         with os.scandir(handle) as entries:
-            files = [entry for entry in entries if entry.is_file(follow_symlinks=False)]
-            return sorted((entry.name, entry.stat(follow_symlinks=False).st_mtime_ns // 1000) for entry in files)
+            return sorted(
+                Entry(entry.name, found.st_mtime_ns // 1000, _fault(os.path.join(folder, entry.name), found, forbidden))
+                for entry in entries
+                if stat.S_ISREG((found := entry.stat(follow_symlinks=False)).st_mode)
+            )
     except OSError as error:
         raise Unfit(f"{folder}: {error.strerror}") from None
     finally:
@@ -78,8 +91,8 @@ def _read(name: str, folder: int | None, path: str, most_bytes: int, forbidden: 
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise Unfit(f"{path}: it is no file")
-        if found.st_uid not in (0, os.geteuid()) or found.st_mode & forbidden:
-            raise Unfit(f"{path}: others may read or change it; chmod 600, owned by pyflowd's account or root")
+        if fault := _fault(path, found, forbidden):
+            raise Unfit(fault)
         with open(handle, "rb", closefd=False) as file:
             data = file.read(most_bytes + 1)
     except OSError as error:
@@ -89,6 +102,13 @@ def _read(name: str, folder: int | None, path: str, most_bytes: int, forbidden: 
     if len(data) > most_bytes:
         raise Unfit(f"{path}: longer than {most_bytes >> 10} KiB")
     return data
+
+
+def _fault(path: str, found: os.stat_result, forbidden: int) -> str:
+    """What is wrong with owner and mode; empty: nothing."""
+    if found.st_uid in (0, os.geteuid()) and not found.st_mode & forbidden:
+        return ""
+    return f"{path}: others may read or change it; chmod 600, owned by pyflowd's account or root"
 
 
 def _mode(name: str, folder: int | None) -> int:

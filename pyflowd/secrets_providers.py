@@ -43,6 +43,8 @@ class Known(Struct, frozen=True, kw_only=True):
     changed_us: int | None = None
     changed_by: str = ""
     version: int | None = None
+    fault: str = ""
+    """Why its value would not be taken."""
 
 
 class Sources(Struct, frozen=True, kw_only=True):
@@ -127,9 +129,10 @@ def known(provider: Provider, sources: Sources) -> list[Known] | None:
     """The names that it has; None: it cannot tell. Raises Refused where it is at fault."""
     match provider:
         case Files():
-            found = _files(provider.folder, optional=provider.optional)
+            found = _files(provider.folder, secrets_file.OWN_ONLY, optional=provider.optional)
         case Credentials():
-            found = _files(sources.credentials_folder, optional=True) if sources.credentials_folder else []
+            folder = sources.credentials_folder
+            found = _files(folder, secrets_file.NOT_OTHERS, optional=True) if folder else []
         case Environment():
             cut = len(provider.prefix)
             taken = sorted(name for name in sources.variables if name.startswith(provider.prefix))
@@ -157,9 +160,10 @@ def may_answer(provider: Provider, name: str, sources: Sources) -> bool:
     return found is None or any(each.name == name for each in found)
 
 
-def _files(folder: str, *, optional: bool) -> list[Known]:
+def _files(folder: str, forbidden: int, *, optional: bool) -> list[Known]:
     try:
-        return [Known(name=name, changed_us=changed_us) for name, changed_us in secrets_file.names_in(folder)]
+        entries = secrets_file.names_in(folder, forbidden)
+        return [Known(name=entry.name, changed_us=entry.changed_us, fault=entry.fault) for entry in entries]
     except FileNotFoundError:
         if optional:
             return []

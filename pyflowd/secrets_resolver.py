@@ -7,7 +7,7 @@ It knows nothing of who asks, and of what becomes of a value.
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 
 from msgspec import Struct
 
@@ -86,12 +86,7 @@ class Resolver:
     def _nowhere(self, name: str) -> str:
         asked = [described(provider) for provider in self.providers if may_have(provider, name)]
         where = f"not found in {', '.join(asked)}" if asked else "no provider of the settings is for it"
-        return f"{where}; {self._remedy(name)}"
-
-    def _remedy(self, name: str) -> str:
-        if any(isinstance(provider, LocalStore) and may_have(provider, name) for provider in self.providers):
-            return f"store it: pyflowctl secret set {name}"
-        return "put it where one of the providers finds it (secrets: in pyflowd.yaml)"
+        return f"{where}; {self.remedy(name)}"
 
     # ---- The store
 
@@ -125,6 +120,23 @@ class Resolver:
     def known(self) -> list[tuple[Provider, list[Known] | Refused | None]]:
         """Each provider with the names that it has: None where it cannot tell, else why it is at fault."""
         return [(provider, self._known(provider)) for provider in self.providers]
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Those of `names` that surely no provider has. One that cannot tell may have any that it is asked for."""
+        return [
+            name
+            for name in names
+            if not any(
+                may_have(provider, name) and secrets_providers.may_answer(provider, name, self._sources)
+                for provider in self.providers
+            )
+        ]
+
+    def remedy(self, name: str) -> str:
+        """How a secret that nobody has is given a value."""
+        if any(isinstance(provider, LocalStore) and may_have(provider, name) for provider in self.providers):
+            return f"store it: pyflowctl secret set {name}"
+        return "put it where one of the providers finds it (secrets: in pyflowd.yaml)"
 
     def _known(self, provider: Provider) -> list[Known] | Refused | None:
         try:

@@ -6,13 +6,19 @@ from typing import assert_never
 
 import msgspec
 
+from pyflowd.clock import US, from_us
 from pyflowd.events import (
     AttemptEnded,
     AttemptRunning,
     AttemptStarting,
+    BackfillCancelled,
+    BackfillEnded,
+    BackfillRecorded,
+    BackfillSlotRefused,
     CacheCleared,
     CacheDecided,
     CancelRequested,
+    ClockStepped,
     ConditionDecided,
     DaemonStarted,
     DaemonStopped,
@@ -20,6 +26,8 @@ from pyflowd.events import (
     DefinitionRefused,
     DefinitionRemoved,
     Expanded,
+    ExpectationMet,
+    ExpectationMissed,
     GateClosed,
     HandlersTimedOut,
     HistoryRemoved,
@@ -198,8 +206,30 @@ def _host_sentence(event: StoredEvent) -> str:
             return f"{of}: its cache was cleared by {event.by} ({event.entries} kept)"
         case MessageLost():
             return f"message {event.message} to {event.channel} was lost: {event.error}"
+        case ExpectationMissed() | ExpectationMet():
+            return f"{event.workflow}: {event.text}"
+        case ClockStepped():
+            back = "back" if event.by_us < 0 else "forward"
+            return f"the clock was set {back} by {span(abs(event.by_us) / US)}"
+        case BackfillRecorded() | BackfillCancelled() | BackfillSlotRefused() | BackfillEnded():
+            return _backfill_sentence(event)
         case _:
             return _tag(event)
+
+
+def _backfill_sentence(event: BackfillRecorded | BackfillCancelled | BackfillSlotRefused | BackfillEnded) -> str:
+    of = f"backfill {event.backfill} of {event.workflow}"
+    match event:
+        case BackfillRecorded():
+            return f"{of}: {plural(event.slots, 'slot')} of {event.trigger}, asked for by {event.by}"
+        case BackfillCancelled():
+            return f"{of}: cancelled by {event.by}, {plural(event.slots, 'slot')} left out"
+        case BackfillSlotRefused():
+            return f"{of}: no run for the slot {from_us(event.scheduled_us):%Y-%m-%d %H:%M} UTC: {event.error}"
+        case BackfillEnded():
+            ends = {"succeeded": event.succeeded, "failed": event.failed, "cancelled": event.cancelled}
+            told = [f"{count} {word}" for word, count in {**ends, "refused": event.refused}.items() if count]
+            return f"{of} has ended: {', '.join(told) or 'no runs'}"
 
 
 def end_text(end: End) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 from pyflowd import fields
+from pyflowd.calendars import Blackout, Calendar
+from pyflowd.calendars_settings import read_blackouts, read_calendars
 from pyflowd.definition_places import read_pools
 from pyflowd.document import DocumentError
 from pyflowd.document_yaml import parse_yaml
@@ -48,6 +50,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Where secrets are looked for, in this order; None: where they usually are."""
     secrets_key: str = ""
     """The file with the key of the encrypted store; empty: `secrets.key` beside the settings."""
+    calendars: dict[str, Calendar] = {}
+    """Days by name, beside those of the folder `calendars`."""
+    blackouts: dict[str, Blackout] = {}
+    """Times in which no schedule, or none that names them, starts anything."""
 
 
 RETENTION = Table(
@@ -81,6 +87,8 @@ SETTINGS = Table(
         "notify": ("notify", read_host_rules),
         "secrets": ("secrets", read_providers),
         "secrets_key": ("secrets_key", read_key_file),
+        "calendars": ("calendars", read_calendars),
+        "blackouts": ("blackouts", read_blackouts),
     },
 )
 

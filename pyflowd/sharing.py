@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from pyflowd.clock import US, Clock
-from pyflowd.live import LiveRun
+from pyflowd.clock import Clock
+from pyflowd.live import PRIORITY_US, LiveRun
 from pyflowd.model import RunState, TaskState
 from pyflowd.places import RUN, Place, Places, Sort, Who
 from pyflowd.state import TaskRun
 
-PRIORITY_US = 60 * US
-"""What a point of priority is worth: somebody else comes first who has waited so much longer."""
 HOLDERS_TOLD = 3
 
 
@@ -29,14 +27,26 @@ class Sharing:
         self.declared_size: Callable[[str], int | None] = lambda _: None
         """Of a pool, as the definitions in force have it."""
         self.declared_pools: Callable[[], Iterable[str]] = tuple
+        self._sizes_of_runs: dict[str, int] | None = None
+        """The least size that a live run gives a pool; None: to be looked up again."""
 
     def pool_size(self, name: str) -> int:
         """Slots of a pool: by the settings, else the least that a definition declares, else 1."""
-        size = self.settings_sizes.get(name) or self.declared_size(name)
-        if size is None:
-            live = self._live.values()
-            size = min((each.workflow.pools[name] for each in live if name in each.workflow.pools), default=1)
-        return size
+        return self.settings_sizes.get(name) or self.declared_size(name) or self._of_runs().get(name, 1)
+
+    def _of_runs(self) -> dict[str, int]:
+        if self._sizes_of_runs is None:
+            self._sizes_of_runs = {}
+            for live in self._live.values():
+                for name, size in live.workflow.pools.items():
+                    self._sizes_of_runs[name] = min(size, self._sizes_of_runs.get(name, size))
+        return self._sizes_of_runs
+
+    def came_or_went(self, live: LiveRun) -> None:
+        """A run is live, or is no longer: pools may have other sizes."""
+        if live.workflow.pools:
+            self._sizes_of_runs = None
+            self.places.stir()
 
     # ---- Asking, holding, giving back
 
@@ -60,7 +70,8 @@ class Sharing:
         self.places.leave(who)
         if task.state is TaskState.QUEUED:
             key = self._clock.wall_us() - task.definition.priority * PRIORITY_US
-            self.places.ask(who, live.want_of(task.definition), key, self._part_of(live))
+            want, chain = live.want_of(task.definition), self._part_of(live)
+            self.places.ask(who, want, key, chain, needs_host=task.holds_host)
 
     def take_up(self, live: LiveRun) -> None:
         """After a restart, callers before those whom they called: whatever is under way holds its places."""
@@ -72,6 +83,14 @@ class Sharing:
                 self.places.hold(Who(live.meta.run, task.index), live.want_of(task.definition), self._part_of(live))
             elif task.shared and task.state is TaskState.QUEUED:
                 self.changed(live, task)
+
+    def join(self, live: LiveRun, task: TaskRun, run: int) -> None:
+        """A task waits for the end of a run that it has not called itself."""
+        self.places.join(Who(live.meta.run, task.index), run, self._part_of(live))
+
+    def part(self, live: LiveRun, task: TaskRun, run: int) -> None:
+        """It does not any more; safe for one that did not."""
+        self.places.part(Who(live.meta.run, task.index), run)
 
     def _part_of(self, live: LiveRun) -> list[Who]:
         return [Who(live.meta.run, RUN), *self._callers(live)]
@@ -112,5 +131,4 @@ class Sharing:
 
     def sized_pools(self) -> set[str]:
         """Pools that the settings, a definition in force or a live run gives a size."""
-        of_runs = {name for live in self._live.values() for name in live.workflow.pools}
-        return {*self.settings_sizes, *self.declared_pools(), *of_runs}
+        return {*self.settings_sizes, *self.declared_pools(), *self._of_runs()}

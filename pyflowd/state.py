@@ -115,10 +115,12 @@ Effect = StopAttempt | WakeTask | Decide | WatchHandlers
 class Attempt:
     """One try. `outcome` is None until it ends."""
 
-    __slots__ = ("called", "end", "number", "outcome", "pid", "started_us", "state")
+    __slots__ = ("called", "end", "epoch", "number", "outcome", "pid", "started_us", "state")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, epoch: str) -> None:
         self.number = number
+        self.epoch = epoch
+        """The keeper's life that was to start it."""
         self.state = AttemptState.STARTING
         self.pid = 0
         self.called = 0
@@ -317,16 +319,27 @@ class Run:
 
     def next_ready(self, *, host_has_place: bool) -> TaskRun | None:
         """The task to start next, if there is a place for it; it stays in the queue."""
-        while self.free and self.free[0].state is not S.QUEUED:
-            self.free.popleft()
+        self._drop_started()
         if self.free:
             return self.free[0]
-        while self.ready and self.ready[0][2].state is not S.QUEUED:
-            heapq.heappop(self.ready)
         if self.ready and self.active < self.workflow.max_parallel:
             first = self.ready[0][2]
             return first if host_has_place or not first.holds_host else None
         return None
+
+    def urgency(self) -> int | None:
+        """The priority of the task to start next; None: none is queued here."""
+        self._drop_started()
+        if self.ready:
+            return -self.ready[0][0]
+        return self.workflow.priority if self.free else None
+
+    def _drop_started(self) -> None:
+        """Tasks at the heads of the queues that are no longer queued."""
+        while self.free and self.free[0].state is not S.QUEUED:
+            self.free.popleft()
+        while self.ready and self.ready[0][2].state is not S.QUEUED:
+            heapq.heappop(self.ready)
 
     def kept_items(self, task: str) -> list[KeptItem]:
         return self.kept.items.get(task, [])

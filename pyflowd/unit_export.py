@@ -117,20 +117,33 @@ def _has_expression(value: object) -> bool:
     return "${{" in str(value)
 
 
+_REBOOT = "@reboot"
+
+
+def _no_timer(trigger: Schedule) -> str:
+    """Why no timer of systemd starts at the same times."""
+    if not trigger.cron:
+        return "an interval or single times: write a timer with OnUnitActiveSec= or OnCalendar= by hand"
+    if trigger.calendars or trigger.blackouts:
+        return "systemd has neither calendars nor blackouts"
+    return "systemd has no conditions over params" if trigger.condition else ""
+
+
 def _times(workflow: Workflow, obstacles: list[str]) -> tuple[list[str], bool, list[str]]:
     """OnCalendar= lines, whether it starts at boot, and what is to be said of it."""
     calendars, boots, notes = [], False, []
     for trigger in workflow.triggers:
-        parsed = cron.parse(trigger.cron)
         if not trigger.enabled:
             notes.append(f"{trigger.name}: it is not enabled, and left out")
         elif trigger.params:
             obstacles.append(f"trigger {trigger.name}: it gives params of its own; a unit has one set of them")
-        elif parsed.reboot:
+        elif why := _no_timer(trigger):
+            obstacles.append(f"trigger {trigger.name}: {why}")
+        elif trigger.cron == _REBOOT:
             boots = True
         else:
             try:
-                calendars += on_calendar.from_cron(parsed, trigger.timezone)
+                calendars += on_calendar.from_cron(cron.parse(trigger.cron), trigger.timezone)
             except ValueError as wrong:
                 obstacles.append(f"trigger {trigger.name}: {wrong}")
     if calendars:

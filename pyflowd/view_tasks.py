@@ -89,6 +89,45 @@ def task_pages(store: Store, run: RunOf, *, all_items: bool) -> Iterator[list[Ta
         yield page
 
 
+class Found(NamedTuple):
+    """A task of a run, or an item, with the number that it has there."""
+
+    n: int
+    view: TaskView
+
+
+class Look:
+    """Single tasks of a run, where not all of them are wanted."""
+
+    def __init__(self, store: Store, run: RunOf) -> None:
+        self._store = store
+        self._run = run.run
+        self._reader = _Reader(store, run, all_items=False)
+        self._nodes = {node.task.name: node for node in self._reader.nodes}
+
+    def named(self, task: str) -> Found | None:
+        """The task, item or handler of that name; None where the run has none."""
+        node = self._nodes.get(task)
+        if node is None:
+            row = self._store.one_or_none("task_named", self._run, task)
+            return None if row is None else self._reader.found(row)
+        row = self._store.one_or_none("tasks_between", self._run, node.n, node.n + 1)
+        return Found(node.n, self._reader.waiting(node)) if row is None else self._reader.found(row)
+
+    def node(self, task: str) -> Node | None:
+        """What the definition has of a task, of an item that of its fan-out."""
+        return self._nodes.get(task.partition("[")[0])
+
+    def states(self) -> dict[str, str]:
+        """Of the tasks of the definition, those that do not wait; all at once, without what they gave."""
+        return dict(self._store.rows("states_of_tasks", self._run, len(self._nodes)))
+
+    def in_state(self, state: TaskState, most: int) -> list[Found]:
+        """Tasks, items and handlers in a state, at most so many, in the order in which they came to be."""
+        rows = list(self._store.rows("tasks_in_state", self._run, 0, _END, state, most))
+        return [found for row in rows if (found := self._reader.found(row))]
+
+
 class _Reader:
     """One pass over the rows of a run."""
 
@@ -112,6 +151,25 @@ class _Reader:
         if self.run.section in (Section.UNDO, Section.FINALLY):
             yield from self._undoings()
         yield from self._static([node for node in handlers if node.section is Section.FINALLY])
+
+    def found(self, row: Row) -> Found | None:
+        """The view of one row, whatever sort of node it is."""
+        node = self._node_of(row)
+        return None if node is None else Found(row[0], self._view(node, row)[0])
+
+    def waiting(self, node: Node) -> TaskView:
+        return self._view(node, None)[0]
+
+    def _node_of(self, row: Row) -> Node | None:
+        if row[0] < len(self.nodes):
+            return self.nodes[row[0]]
+        name = row[1].partition("[")[0]
+        for node in self.nodes:
+            if node.task.name == name:
+                return node._replace(of=name)
+            if node.task.undo is not None and node.task.undo.name == name:
+                return Node(row[0], node.task.undo, Section.UNDO, node.task.name)
+        return None
 
     def _static(self, of: list[Node], *, always: bool = False) -> Iterator[Sized]:
         """Nodes of the definition, which stand one after the other; handlers only if they have begun."""

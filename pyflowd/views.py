@@ -44,7 +44,7 @@ def run_view(row: Row) -> RunView:
     """One run without its tasks, from the columns of `run` in reads.sql."""
     (
         run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
-        requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, outputs,
+        requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, outputs, backfill,
     ) = row  # fmt: skip
     return RunView(
         run=run, workflow=workflow, state=state, reason=reason, error=error, trigger=trigger,
@@ -52,6 +52,7 @@ def run_view(row: Row) -> RunView:
         scheduled_us=scheduled_us, requested_by=requested_by, rerun_of=rerun_of, digest=digest,
         tasks_total=tasks_total, parent=parent, parent_task=parent_task or "", section=section,
         outcome=_outcome(state, reason), outputs={} if outputs is None else _params.decode(outputs),
+        backfill=backfill,
     )  # fmt: skip
 
 
@@ -85,10 +86,11 @@ def handler_names(workflow: Workflow) -> dict[str, list[str]]:
 
 
 def slot_view(row: Row) -> SlotView:
-    workflow, trigger, scheduled_us, fate, reason, run = row
+    workflow, trigger, scheduled_us, fate, reason, run, detail = row
     return SlotView(
-        workflow=workflow, trigger=trigger, scheduled_us=scheduled_us, fate=Fate(fate), reason=reason, run=run
-    )
+        workflow=workflow, trigger=trigger, scheduled_us=scheduled_us, fate=Fate(fate), reason=reason, run=run,
+        detail=detail,
+    )  # fmt: skip
 
 
 def command_text(kind: Kind) -> str:

@@ -7,17 +7,19 @@ writes all of it into the turn's batch. It opens no file of the workflows folder
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from pyflowd import admission, changes, context, overlap, schedule, zones
+from pyflowd import admission, changes, context, event_values, overlap, schedule, trigger_condition, zones
 from pyflowd import params as parameters
 from pyflowd.admission import Admission
-from pyflowd.clock import US, Clock, from_us
+from pyflowd.calendars_watch import CalendarWatch
+from pyflowd.clock import Clock
 from pyflowd.errors import NotFound, Refused, nearest
+from pyflowd.event_ledger import EventLedger
 from pyflowd.events import (
     DefinitionLoaded,
     DefinitionRefused,
@@ -26,11 +28,13 @@ from pyflowd.events import (
     WorkflowPaused,
     WorkflowResumed,
 )
+from pyflowd.fates import Due
 from pyflowd.live import LiveRun
 from pyflowd.model import (
+    Catchup,
     Concurrency,
-    Dst,
-    Fate,
+    EventTrigger,
+    Expectation,
     Overlap,
     Problem,
     Reason,
@@ -42,7 +46,7 @@ from pyflowd.model import (
 )
 from pyflowd.protocol import NextView, RunView, WorkflowView
 from pyflowd.runs import Runs
-from pyflowd.schedule import Due, Timetable
+from pyflowd.slots import SCHEDULER, Book, Planned, Slots, Starter
 from pyflowd.state import TaskRun
 from pyflowd.store.batch import RunMeta
 from pyflowd.store.store import Store
@@ -51,10 +55,6 @@ from pyflowd.zones import Zone
 KEPT_COMPILED = 64
 LIVE_MAX = 10_000
 """Live runs beyond which no task may call another one: loops that call loops multiply."""
-SLOTS_KEPT_US = 90 * 86_400 * US
-"""Of a longer down time, or a clock that was decades off, only the newest slots are written."""
-MISSED_PER_TURN = 500
-"""Slots of a down time that are written in one turn, so that a long one delays nothing."""
 
 log = logging.getLogger("pyflowd.workflows")
 _workflow = msgspec.msgpack.Decoder(Workflow)
@@ -70,6 +70,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept decoded of every definition in force; the rest is decoded when it is needed."""
 
     triggers: tuple[Schedule, ...] = ()
+    catchup: Catchup | None = None
     description: str = ""
     overlap: Overlap | None = None
     queue_max: int = 100
@@ -79,6 +80,9 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     locks: tuple[str, ...] = ()
     pools: dict[str, int] = {}
     gates: _Nothing | None = None
+    secrets: tuple[str, ...] = ()
+    expect: Expectation | None = None
+    events: tuple[EventTrigger, ...] = ()
 
 
 _head = msgspec.msgpack.Decoder(Head)
@@ -103,6 +107,10 @@ class Entry:
     def definition(self) -> Workflow:
         return _workflow.decode(self.compiled)
 
+    @property
+    def planned(self) -> Planned:
+        return Planned(triggers=self.head.triggers, catchup=self.head.catchup)
+
 
 class Workflows:
     """All definitions in force, their timetable, and the starts of runs. One thread; part of a turn."""
@@ -120,17 +128,22 @@ class Workflows:
         self.zone = zone
         self.host_id = host_id
         self.entries: dict[str, Entry] = {}
-        self.timetable = Timetable(host_id, zone)
+        starter = Starter(self._decide_slot, self._fire, self.is_paused)
+        self.slots = Slots(store, runs, host_id, zone, starter)
+        self.timetable = self.slots.timetable
+        self.calendars: CalendarWatch | None = None
         self._paused: dict[str, tuple[int, str]] = {}
         """Also of workflows whose file is gone for the moment: a pause outlives a re-installation."""
         self.topics: set[str] = set()
         """What changed in this turn, for those who watch."""
-        self._ahead: dict[str, int] = {}
-        """Workflows whose slots are recorded up to a time that has not come: the clock was ahead once."""
-        self._missed: deque[tuple[str, Schedule, Iterator[int]]] = deque()
-        self._newest_slot_us = 0
-        """Of the whole ledger, those of this turn among them."""
         self._recent: OrderedDict[str, Workflow] = OrderedDict()
+        self.ledger = EventLedger(store, lambda: runs.batch)
+        self.event_changes = 0
+        """How often event triggers have come or gone: whoever looks for events has to look anew."""
+        self.on_end: Callable[[LiveRun], None] = lambda _: None
+        """Called in the turn in which a run ends."""
+        self.on_definition: Callable[[str], None] = lambda _: None
+        """Told of a workflow whose definition in force has changed, or is gone."""
         self.refusals: Callable[[str], list[Problem]] = lambda _: []
         """Why the file of a workflow that is not in force is not; none where there is no such file."""
 
@@ -165,13 +178,16 @@ class Workflows:
 
     def warnings(self) -> list[str]:
         """What of the schedules an administrator would not expect."""
-        now_us = self.clock.wall_us()
-        return [
-            f"{name}: nothing fires before {from_us(until_us):%Y-%m-%d %H:%M} UTC: the clock was ahead once, its slots "
-            "up to then are in the ledger"
-            for name, until_us in sorted(self._ahead.items())
-            if until_us > now_us
-        ]
+        return [*self.slots.warnings(self.clock.wall_us()), *self.held_all()]
+
+    def held_all(self) -> list[str]:
+        """Every schedule that is held, and why."""
+        return [f"{name}: held: {why}" for name in sorted(self.entries) for why in self.held(name)]
+
+    def held(self, name: str) -> list[str]:
+        """Why schedules of a workflow in force start nothing before somebody mends what they name."""
+        found = ((each.name, self.slots.almanac.held(each)) for each in self.find(name).head.triggers if each.enabled)
+        return [f"{trigger}: {why}" for trigger, why in found if why]
 
     def upcoming(self, workflow: str | None, limit: int) -> list[NextView]:
         coming = self.timetable.upcoming(self.clock.wall_us(), limit, workflow, self._paused)
@@ -185,21 +201,36 @@ class Workflows:
             for due in coming
         ]
 
+    def users_of_secrets(self) -> dict[str, list[str]]:
+        """Each secret that a definition in force names, with the workflows that do."""
+        users: dict[str, list[str]] = {}
+        for name, entry in sorted(self.entries.items()):
+            for secret in entry.head.secrets:
+                users.setdefault(secret, []).append(name)
+        return users
+
+    def paused(self, name: str) -> tuple[int | None, str]:
+        """Since when its schedules are off, and by whom; None where they are not."""
+        return self._paused.get(name, (None, ""))
+
     def idle(self, name: str) -> str:
-        """Why its schedules start nothing: `unscheduled`, `paused` or `disabled`; empty where they do."""
+        """Why its schedules start nothing: `unscheduled`, `paused`, `disabled`, `held`; empty where they do."""
         triggers = self.find(name).head.triggers
         if not triggers:
             return "unscheduled"
         if name in self._paused:
             return "paused"
-        return "" if any(trigger.enabled for trigger in triggers) else "disabled"
+        enabled = [trigger for trigger in triggers if trigger.enabled]
+        if enabled and all(self.slots.almanac.held(trigger) for trigger in enabled):
+            return "held"
+        return "" if enabled else "disabled"
 
     def view(self, entry: Entry, problems: list[Problem], last: RunView | None) -> WorkflowView:
         """What `list` and `show` say of a workflow in force; `problems` are those of its newest text."""
         next_us = self.timetable.next_of(entry.name, self.clock.wall_us())
         stale = any(problem.severity is Severity.ERROR for problem in problems)
         paused = entry.name in self._paused
-        schedules = [f"{trigger.cron} ({trigger.timezone or self.zone.name})" for trigger in entry.head.triggers]
+        schedules = [schedule.text_of(trigger, self.zone) for trigger in entry.head.triggers]
         return WorkflowView(
             workflow=entry.name,
             state="paused" if paused else "stale" if stale else "active",
@@ -213,32 +244,23 @@ class Workflows:
             tasks_total=len(entry.head.tasks),
             problems=problems,
             disabled=bool(schedules) and not any(trigger.enabled for trigger in entry.head.triggers),
+            events=[event_values.trigger_text(trigger) for trigger in entry.head.events],
         )
 
     # ---- Definitions come and go
 
     def restore(self, now_us: int) -> None:
         """What was in force when the daemon last was there; the slots since then are accounted for as `down`."""
-        self._newest_slot_us = self.store.one("newest_slot_of_all")[0] or 0
-        cursors: dict[str, dict[str, int]] = {}
-        for workflow, trigger, cursor_us in self.store.rows("triggers"):
-            cursors.setdefault(workflow, {})[trigger] = cursor_us
+        books: dict[str, dict[str, Book]] = {}
+        for workflow, trigger, cursor_us, anchor_us in self.store.rows("triggers"):
+            books.setdefault(workflow, {})[trigger] = Book(cursor_us, anchor_us)
         for name, file, digest, loaded_us, paused_us, paused_by, compiled in self.store.rows("workflows"):
             if paused_us is not None:
                 self._paused[name] = (paused_us, paused_by)
             if digest is None:
                 continue
             entry = self.entries[name] = Entry(name, file, digest, compiled, loaded_us)
-            known = cursors.get(name, {})
-            resumed: dict[str, int] = {}
-            for trigger in entry.head.triggers:
-                since_us = max(known.get(trigger.name, now_us), now_us - SLOTS_KEPT_US)
-                if since_us > now_us + schedule.STEP_US:
-                    self._ahead[name] = since_us
-                self._missed.append((name, trigger, self.timetable.missed(name, trigger, since_us, now_us)))
-                waits_us = schedule.jitter_us(self.host_id, name, trigger.name, trigger.jitter_s)
-                resumed[trigger.name] = max(since_us, now_us - waits_us)
-            self.timetable.set_workflow(name, entry.head.triggers, now_us, resumed)
+            self.slots.restore(name, entry.planned, books.get(name, {}), now_us)
 
     def put(self, name: str, file: str, digest: str, text: bytes, compiled: bytes) -> None:
         """Put a definition in force; one with the text that is in force already changes its file only."""
@@ -254,35 +276,24 @@ class Workflows:
         last = old.digest if old else None
         change = changes.record_loaded(self.store, batch, now_us, name, file, digest, text, last)
         batch.host_event(DefinitionLoaded(now_us, name, file, digest, change))
-        self._finish_missed(name)
-        kept = {trigger.name: trigger for trigger in old.head.triggers} if old else {}
-        cursors: dict[str, int] = {}
-        for trigger in entry.head.triggers:
-            before = kept.pop(trigger.name, None)
-            if before is None:  # it may have been here before, and the clock been set back since (rule T8)
-                cursors[trigger.name] = max(now_us, self._newest_slot(name, trigger.name, now_us))
-            if before is None or _times(before) != _times(trigger):  # an edit has no past (rule T6)
-                batch.add("trigger", name, trigger.name, cursors.get(trigger.name, now_us))
-        for gone in kept:
-            batch.add("trigger_remove", name, gone)
-        self.timetable.set_workflow(name, entry.head.triggers, now_us, cursors)
+        self.slots.put(name, old.planned if old else Planned(), entry.planned, now_us)
+        self._put_events(name, old.head.events if old else (), entry.head.events)
+        self.on_definition(name)
 
-    def _newest_slot(self, name: str, trigger: str, now_us: int) -> int:
-        """Where some slot of the host is after `now_us`: the newest of this trigger."""
-        if self._newest_slot_us <= now_us:
-            return now_us  # as nearly always: thousands of files may come at once, and need not ask the store each
-        return self.store.one("newest_slot", name, trigger)[0] or now_us
+    def _put_events(self, name: str, before: tuple[EventTrigger, ...], after: tuple[EventTrigger, ...]) -> None:
+        if before != after:
+            self.event_changes += 1
+            self.ledger.put(name, before, after, self.clock.wall_us())
 
     def remove(self, name: str) -> None:
         """Rule D3: its schedules end, its runs go on."""
         entry = self.entries.pop(name)
         self._forget_pools()
         now_us = self.clock.wall_us()
-        self._finish_missed(name)
-        self.timetable.remove_workflow(name)
+        self.slots.remove(name, entry.planned, now_us)
         self.runs.batch.add("workflow_remove", name)
-        for trigger in entry.head.triggers:
-            self.runs.batch.add("trigger_remove", name, trigger.name)
+        self._put_events(name, entry.head.events, ())
+        self.on_definition(name)
         changes.record_removed(self.runs.batch, now_us, name, entry.file)
         self.runs.batch.host_event(DefinitionRemoved(now_us, name))
 
@@ -307,9 +318,22 @@ class Workflows:
             self._paused[name] = (now_us, by)
             self.runs.batch.add("workflow_pause", now_us, by, name)
             self.runs.batch.host_event(WorkflowPaused(now_us, name, by))
-        elif self._paused.pop(name, None):
+        else:
+            self.resume(name, "")
+
+    def resume(self, name: str, by: str) -> None:
+        """Schedules on again."""
+        self.find(name)
+        if self._paused.pop(name, None):
             self.runs.batch.add("workflow_pause", None, "", name)
-            self.runs.batch.host_event(WorkflowResumed(now_us, name, by))
+            self.runs.batch.host_event(WorkflowResumed(self.clock.wall_us(), name, by))
+
+    def is_paused(self, name: str) -> bool:
+        return name in self._paused
+
+    def pause_of(self, name: str) -> tuple[int, str] | None:
+        """Since when it is paused, and by whom."""
+        return self._paused.get(name)
 
     def take_topics(self) -> set[str]:
         topics, self.topics = self.topics, set()
@@ -329,6 +353,8 @@ class Workflows:
         key: str = "",
         rerun_of: int | None = None,
         kept: RunCreated | None = None,
+        scheduled_us: int | None = None,
+        backfill: int | None = None,
     ) -> LiveRun:
         """Record a run that somebody asked for; raises Refused where the queue is full (rule T5)."""
         decision = self._decide(name, definition, by_schedule=False)
@@ -336,13 +362,34 @@ class Workflows:
             raise Refused(f"{name}: {decision.queued} runs wait already (queue_max); cancel some, or wait")
         meta = RunMeta(
             run=self.runs.next_run(), workflow=name, digest=digest, trigger=trigger, params=values, requested_by=by,
-            key=key, rerun_of=rerun_of, created_us=self.clock.wall_us(),
+            key=key, rerun_of=rerun_of, created_us=self.clock.wall_us(), scheduled_us=scheduled_us, backfill=backfill,
+            of_slot_us=kept.of_slot_us if kept else None, of_trigger=kept.of_trigger if kept else "",
+            event=self.runs.event_of(rerun_of) if rerun_of else None,
         )  # fmt: skip
         return self._enter(self._completed(meta, definition), definition, kept, decision)
 
+    def has_room(self, name: str) -> bool:
+        """Whether a run that an event starts would be taken."""
+        decision = self._decide(name, self.entries[name].head, by_schedule=False)
+        return not isinstance(decision, overlap.RefuseFull)
+
+    def start_by_event(
+        self, entry: Entry, trigger: str, values: dict[str, Any], event: dict[str, Any], by: str, depth: int
+    ) -> LiveRun | overlap.RefuseFull:
+        """Record a run that an event starts; it queues as one that somebody asked for. Raises Refused."""
+        definition = entry.definition
+        decision = self._decide(entry.name, definition, by_schedule=False)
+        if isinstance(decision, overlap.RefuseFull):
+            return decision
+        meta = RunMeta(
+            run=self.runs.next_run(), workflow=entry.name, digest=entry.digest, trigger=trigger, params=values,
+            requested_by=by, created_us=self.clock.wall_us(), depth=depth, event=event,
+        )  # fmt: skip
+        return self._enter(self._completed(meta, definition), definition, None, decision)
+
     def _completed(self, meta: RunMeta, definition: Workflow) -> RunMeta:
         """With the params whose defaults are expressions over the run. Raises Refused."""
-        zone = context.zone_of(definition, meta.trigger, self.zone.info, zones.zone)
+        zone = context.zone_of(definition, meta.slot_trigger, self.zone.info, zones.zone)
         if any(param.default is not None and param.name not in meta.params for param in definition.params):
             names = context.run_names(meta, zone)
             values = parameters.bind(definition.params, meta.params, from_text=False, run=names)
@@ -376,7 +423,7 @@ class Workflows:
         meta = RunMeta(
             run=self.runs.next_run(), workflow=name, digest=entry.digest, trigger="workflow", params=bound,
             requested_by=parent.meta.requested_by, key=key, created_us=self.clock.wall_us(),
-            scheduled_us=parent.meta.scheduled_us, parent=parent.meta.run, parent_task=task,
+            scheduled_us=parent.meta.slot_us, parent=parent.meta.run, parent_task=task,
             depth=parent.meta.depth + 1,
         )  # fmt: skip
         caller = (parent, parent.run.tasks[task]) if wait else None
@@ -435,8 +482,9 @@ class Workflows:
         return live
 
     def after_runs(self, ended: list[LiveRun]) -> None:
-        """Runs have ended: let the next queued ones of their workflows go."""
+        """Runs have ended: start what follows them, let the next queued ones of their workflows go."""
         for live in ended:
+            self.on_end(live)
             self.admission.withdraw(live.meta.run)
             self._admit(live.meta.workflow)
 
@@ -444,6 +492,8 @@ class Workflows:
         """After a restart: queued runs that nothing of their own workflow keeps go on waiting for the rest, or go."""
         for name in list(self.runs.of_workflow):
             self._admit(name)
+        for live in list(self.runs.live.values()):
+            self.slots.watch(live)
 
     def _admit(self, name: str) -> None:
         """Let queued runs of a workflow get past the overlap rule, the oldest first, as far as it allows."""
@@ -460,78 +510,46 @@ class Workflows:
 
     def next_due_us(self) -> int | None:
         """When the wall clock must be looked at again."""
-        return self.timetable.next_due_us()
+        return self.slots.next_due_us()
 
     def has_work(self) -> bool:
         """Whether `tick` has something to write already."""
-        return bool(self._missed)
+        return self.slots.has_work()
 
     def tick(self) -> None:
         """Give every slot that has come due its row, and those that fire their run (rule T1)."""
-        self._write_missed(MISSED_PER_TURN)
-        for due in self.timetable.due(self.clock.wall_us(), self.clock.mono_us()):
-            self._slot(due)
+        self.slots.tick()
 
-    def _slot(self, due: Due) -> None:
-        entry = self.entries[due.workflow]
-        self._finish_missed(due.workflow)
-        decision = schedule.fate(
-            due,
-            due.workflow in self._paused,
-            due.trigger.enabled,
-            self._decide(due.workflow, entry.head, by_schedule=True),
-        )
-        if isinstance(decision, overlap.Skip):
-            self._skip(due.workflow, due.trigger.name, due.scheduled_us, decision.reason, decision.because_of_run)
-            return
-        self._fire(entry, due.trigger, due.scheduled_us, decision)
+    def fire_reboot(self) -> None:
+        """The host has been started."""
+        self.slots.fire_boot()
 
-    def _fire(self, entry: Entry, trigger: Schedule, scheduled_us: int, decision: overlap.Decision) -> None:
+    def _decide_slot(self, name: str, in_turn: bool) -> overlap.Decision:
+        """Several that are made up for would skip each other: they queue, unless the file says otherwise."""
+        head = self.entries[name].head
+        return self._decide(name, head, by_schedule=not in_turn or head.overlap is not None)
+
+    def _fire(self, due: Due, decision: overlap.Decision) -> None:
+        """Record the run of a slot with its row; a row that says why where there can be none."""
+        entry, trigger = self.entries[due.workflow], due.trigger
         definition = entry.definition
         try:
             values = parameters.bind(definition.params, trigger.params, from_text=False)
             meta = RunMeta(
                 run=self.runs.next_run(), workflow=entry.name, digest=entry.digest, trigger=trigger.name,
-                params=values, requested_by="schedule", scheduled_us=scheduled_us, created_us=self.clock.wall_us(),
+                params=values, requested_by=SCHEDULER, scheduled_us=due.scheduled_us, created_us=self.clock.wall_us(),
             )  # fmt: skip
             meta = self._completed(meta, definition)
         except Refused as error:
             log.error("%s: slot skipped: %s", entry.name, error, extra={"action": "bad_params"})
-            self._skip(entry.name, trigger.name, scheduled_us, SlotReason.BAD_PARAMS, None)
+            self.slots.skip(due, SlotReason.BAD_PARAMS, detail=str(error))
             return
-        self._newest_slot_us = max(self._newest_slot_us, scheduled_us)
-        self.runs.batch.slot(entry.name, trigger.name, scheduled_us, Fate.FIRED, None, meta.run)
-        self._enter(meta, definition, None, decision)
-
-    def _skip(self, name: str, trigger: str, scheduled_us: int, reason: SlotReason, run: int | None) -> None:
-        self._newest_slot_us = max(self._newest_slot_us, scheduled_us)
-        self.runs.batch.slot(name, trigger, scheduled_us, Fate.SKIPPED, reason, run)
-
-    def fire_reboot(self) -> None:
-        """The host has been started: every `@reboot` trigger fires, its slot is the moment that we noticed."""
-        now_us = self.clock.wall_us()
-        for name, trigger in self.timetable.reboot_triggers():
-            self._slot(Due(workflow=name, trigger=trigger, scheduled_us=now_us, due_us=now_us))
-
-    def _write_missed(self, most: int) -> None:
-        """Some of the slots that passed while the daemon was down."""
-        while self._missed and most > 0:
-            name, trigger, slots = self._missed[0]
-            for scheduled_us in slots:
-                self._skip(name, trigger.name, scheduled_us, SlotReason.DOWN, None)
-                most -= 1
-                if most <= 0:
-                    return
-            self._missed.popleft()
-
-    def _finish_missed(self, name: str) -> None:
-        """All of them, of one workflow: its cursors are about to move on."""
-        for pending in [pending for pending in self._missed if pending[0] == name]:
-            self._missed.remove(pending)
-            for scheduled_us in pending[2]:
-                self._skip(name, pending[1].name, scheduled_us, SlotReason.DOWN, None)
-
-
-def _times(trigger: Schedule) -> tuple[str, str | None, Dst]:
-    """What decides when its slots are."""
-    return trigger.cron, trigger.timezone, trigger.dst
+        zone = context.zone_of(definition, meta.slot_trigger, self.zone.info, zones.zone)
+        verdict = trigger_condition.judge(trigger.condition, context.RunNames(meta, zone))
+        if not verdict.holds:
+            reason = SlotReason.EXPRESSION_ERROR if verdict.error else SlotReason.CONDITION_FALSE
+            if verdict.error:
+                log.error("%s: slot skipped: if: %s", entry.name, verdict.error, extra={"action": "condition_error"})
+            self.slots.skip(due, reason, detail=verdict.detail)
+            return
+        self.slots.fired(due, self._enter(meta, definition, None, decision))

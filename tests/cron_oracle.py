@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from itertools import count
 from zoneinfo import ZoneInfo
 
 MONTHS = {
@@ -79,25 +81,30 @@ def weekday_fits(field: str, day: date) -> bool:
     return False
 
 
-def fits(expr: str) -> Callable[[datetime], bool]:
-    """A test of naive local minutes, for the debian rule of days."""
-    minute, hour, dom, month, dow = expr.lower().split()
-    minutes, hours, months = numbers(minute, 0, 59), numbers(hour, 0, 23), numbers(month, 1, 12, MONTHS)
+def day_test(dom: str, dow: str) -> Callable[[date], bool]:
+    """A test of dates, for the debian rule of days; it remembers what it has found."""
     known: dict[date, bool] = {}
 
-    def day_fits(day: date) -> bool:
-        by_date, by_weekday = date_fits(dom, day), weekday_fits(dow, day)
-        if dom[0] in "*?" or dow[0] in "*?":
-            return by_date and by_weekday
-        return by_date or by_weekday
+    def test(day: date) -> bool:
+        if day not in known:
+            by_date, by_weekday = date_fits(dom, day), weekday_fits(dow, day)
+            both = dom[0] in "*?" or dow[0] in "*?"
+            known[day] = (by_date and by_weekday) if both else (by_date or by_weekday)
+        return known[day]
+
+    return test
+
+
+def fits(expr: str) -> Callable[[datetime], bool]:
+    """A test of naive local minutes."""
+    minute, hour, dom, month, dow = expr.lower().split()
+    minutes, hours, months = numbers(minute, 0, 59), numbers(hour, 0, 23), numbers(month, 1, 12, MONTHS)
+    day_fits = day_test(dom, dow)
 
     def test(local: datetime) -> bool:
         if local.minute not in minutes or local.hour not in hours or local.month not in months:
             return False
-        day = local.date()
-        if day not in known:
-            known[day] = day_fits(day)
-        return known[day]
+        return day_fits(local.date())
 
     return test
 
@@ -140,6 +147,19 @@ def fire_times(expr: str, dst: str, steps: Walk) -> Iterator[int]:
             yield int(at.timestamp())
 
 
+def left_out_times(expr: str, dst: str, steps: Walk) -> Iterator[int]:
+    """Seconds since the epoch at which a change of the clock keeps a fixed time from being due.
+
+    In a fold the second pass; of a gap, where it is skipped, its end, unless the expression is due then anyway.
+    """
+    if expr.split()[1].startswith("*") or dst == "both":
+        return
+    test = fits(expr)
+    for at, local, seen, jumped in steps:
+        if (seen and test(local)) or (dst == "skip" and any(test(each) for each in jumped) and not test(local)):
+            yield int(at.timestamp())
+
+
 def changes(zone: ZoneInfo, first_year: int, last_year: int) -> list[datetime]:
     """The instants, to the minute, at which the zone's offset changes, in whole years."""
     found = []
@@ -156,4 +176,57 @@ def changes(zone: ZoneInfo, first_year: int, last_year: int) -> list[datetime]:
                     high = middle
             found.append(high)
         at = later
+    return found
+
+
+@cache
+def walks_of_changes(zone: ZoneInfo, first_year: int, last_year: int) -> dict[date, Walk]:
+    """Of each day of UTC that is at most a day from a change of the offset: its minutes, as `walk` has them."""
+    near = sorted(
+        {at.date() + timedelta(days=n) for at in changes(zone, first_year - 1, last_year + 1) for n in (-1, 0, 1)}
+    )
+    found: dict[date, Walk] = {}
+    for day in near:
+        if day - timedelta(days=1) not in found:  # the first of its stretch
+            length = next(n for n in count(1) if day + timedelta(days=n) not in near)
+            midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+            steps = walk(zone, midnight - timedelta(days=2), (2 + length) * 1440)[2 * 1440 :]
+            found |= {day + timedelta(days=n): steps[n * 1440 : (n + 1) * 1440] for n in range(length)}
+    return found
+
+
+@cache
+def left_out_of_years(expr: str, dst: str, zone: ZoneInfo, first_year: int, last_year: int) -> list[int]:
+    """As `left_out_times`, of whole years of UTC."""
+    near = walks_of_changes(zone, first_year, last_year)
+    return [at for day in sorted(near) for at in left_out_times(expr, dst, near[day])]
+
+
+@cache
+def fire_times_of_years(expr: str, dst: str, zone: ZoneInfo, first_year: int, last_year: int) -> list[int]:
+    """As `fire_times`, of whole years of UTC: minute by minute only near a change of the offset.
+
+    Far from one, a day of the calendar is a day, and its minutes are those that the fields name.
+    """
+    near = walks_of_changes(zone, first_year, last_year)
+    found: list[int] = []
+    day, end = date(first_year, 1, 1), date(last_year + 1, 1, 1)
+    minute, hour, dom, month, dow = expr.lower().split()
+    minutes, hours = sorted(numbers(minute, 0, 59)), sorted(numbers(hour, 0, 23))
+    months, day_fits = numbers(month, 1, 12, MONTHS), day_test(dom, dow)
+    while day < end:
+        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        if day in near:
+            found += fire_times(expr, dst, near[day])
+        else:
+            start_s = int(start.timestamp())
+            offset_s = round((start.astimezone(zone).utcoffset() or timedelta()).total_seconds())
+            midnights = [
+                start_s + 86_400 * n - offset_s
+                for n in (-1, 0, 1)
+                if (each := day + timedelta(days=n)).month in months and day_fits(each)
+            ]
+            times = [midnight + 3600 * h + 60 * m for midnight in midnights for h in hours for m in minutes]
+            found += [at for at in times if start_s <= at < start_s + 86_400]
+        day += timedelta(days=1)
     return found

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from pyflowd import notify_channels as channels
 from pyflowd.definition import RETENTION, WORKFLOW
+from pyflowd.definition_events import FILE_TRIGGER
+from pyflowd.definition_expect import EXPECT
 from pyflowd.definition_fan_out import REPEAT
 from pyflowd.definition_http import HTTP
 from pyflowd.definition_notify import NOTIFY
@@ -34,6 +36,7 @@ SECTIONS: list[tuple[str, str, Table]] = [
     (_WORKFLOW, "KEYS OF A TASK", TASK),
     (_WORKFLOW, "KEYS OF A TASK", DEFAULTS),
     (_WORKFLOW, "SCHEDULES", SCHEDULE),
+    (_WORKFLOW, "EVENTS", FILE_TRIGGER),
     (_WORKFLOW, "PARAMS", PARAM),
     (_WORKFLOW, "RETRIES", RETRY),
     (_WORKFLOW, "LOOPS", REPEAT),
@@ -42,6 +45,7 @@ SECTIONS: list[tuple[str, str, Table]] = [
     (_WORKFLOW, "APPROVALS", APPROVAL),
     (_WORKFLOW, "WAITS", WAIT),
     (_WORKFLOW, "MESSAGES", NOTIFY),
+    (_WORKFLOW, "EXPECTATIONS", EXPECT),
     (_WORKFLOW, "SSH", SSH),
     (_WORKFLOW, "HTTP", HTTP),
     *((_WORKFLOW, "FILE OPERATIONS", table) for table in OPERATIONS.values()),

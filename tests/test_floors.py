@@ -18,68 +18,76 @@ FLOORS: list[tuple[str, str]] = [
     (
         "words",
         (
-            "captured clock crashpoints cron crontab_time definition_text document draft errors expression_signatures "
-            "filenames firings grammar graph http_checks http_errors http_urls item_key journal model output_file "
-            "paths pattern places plugins pool remains scratch secrets_memory store.statements systemd tasklogs timers "
-            "unit_file units version"
+            "calendars_ics captured clock crashpoints cron crontab_time definition_text document draft errors "
+            "event_files event_hints event_unit_state expression_signatures filenames firings grammar graph "
+            "http_checks http_errors http_urls item_key journal model output_file paths pattern plugins pool remains "
+            "scratch secrets_memory store.statements systemd tasklogs timers unit_file units version waiting_line"
         ),
     ),
     (
         "formats",
         (
-            "attemptlog crontab document_json document_yaml events expression_values gates http_addresses http_alarm "
-            "http_files http_tls janitor keeperlink layout lint_code lint_places loader_frames notify "
-            "notify_connection outcomes overlap overlay process protocol secrets_file secrets_model zones"
+            "attemptlog crontab document_json document_yaml event_claims event_unit_bus events expectation "
+            "explain_words expression_values http_addresses http_alarm http_files http_tls janitor keeperlink layout "
+            "lint_code lint_places loader_frames notify notify_connection outcomes overlap overlay places process "
+            "protocol secrets_file secrets_model short_program zones"
         ),
     ),
     (
         "the state of a run; words of expressions",
         (
-            "catalog commandline crontab_draft diff expression_lexer expression_lists expression_texts "
-            "expression_times http_connection lint_codes_advice lint_codes_files loader notify_payload on_calendar "
-            "peer plugin_survey render_json render_kinds render_origin render_places render_runs retry schedule "
-            "secret_names secrets_command secrets_key settling sources state"
+            "catalog commandline crontab_draft diff event_unit_source explain expression_lexer expression_lists "
+            "expression_texts expression_times fates gates http_connection lint_codes_advice lint_codes_files loader "
+            "notify_payload on_calendar peer plugin_survey render_explain render_json render_kinds render_origin "
+            "render_places render_runs retry schedule secret_names secrets_command secrets_key settling sources state"
         ),
     ),
     (
         "joins; parts of expressions",
         (
-            "control expression_functions expression_operators expression_parser joins lint_codes listing planning "
-            "plugin_watch render_cache render_diff render_graph render_notify render_secrets render_tasks rerun "
-            "secrets_store secrets_vault store.batch timer_draft"
+            "calendars control expression_functions expression_operators expression_parser joins lint_codes listing "
+            "planning plugin_watch render_backfill render_cache render_diff render_events render_graph render_notify "
+            "render_secrets render_tasks rerun secrets_store secrets_vault store.batch timer_draft timetable"
         ),
     ),
     (
         "items; compiled expressions",
         (
-            "expression_compiler expression_types fanout render_host render_json_pages replies secrets_providers "
-            "store.store watcher"
+            "explain_run expression_compiler expression_types fanout render_host render_json_pages replies "
+            "secrets_providers simulation_model store.store watcher"
         ),
     ),
     (
         "sections; expressions",
-        ("cache changes expression health render secrets_resolver sections sentences view_tasks views"),
+        (
+            "cache changes event_ledger explain_slot explain_task expression health render secrets_resolver sections "
+            "sentences simulation_changes simulation_store view_tasks views"
+        ),
     ),
     (
         "the engine; templates",
-        ("console engine secret_lookups template"),
+        ("console engine explain_workflow secret_lookups simulation_totals template trigger_condition"),
     ),
     (
         "names and values",
-        ("fields http_answer http_request params"),
+        ("fields http_answer http_request params render_simulation simulation_assumptions"),
     ),
     (
         "parts of sorts of task",
         (
-            "context definition_cache definition_fan_out definition_http_parts definition_needs definition_notify "
-            "definition_places definition_process definition_secrets definition_triggers definition_types "
-            "definition_uses definition_waiting gather http_hops http_upload lint_host origin schema_forms "
-            "secrets_settings unit_export"
+            "backfill calendars_settings context definition_cache definition_events definition_expect "
+            "definition_fan_out definition_http_parts definition_needs definition_notify definition_places "
+            "definition_process definition_secrets definition_types definition_uses definition_waiting event_values "
+            "event_webhook gather http_hops http_upload lint_schedules origin schema_forms secrets_settings "
+            "unit_export"
         ),
     ),
     (
         "sorts of task; live runs",
-        ("decisions definition_http definition_outputs definition_references http_exchange launch notify_channels"),
+        (
+            "decisions definition_http definition_outputs definition_references definition_triggers http_exchange "
+            "launch lint_host notify_channels"
+        ),
     ),
     (
         "workflows; what a task may be",
@@ -87,17 +95,17 @@ FLOORS: list[tuple[str, str]] = [
     ),
     (
         "attempts that are no process; tasks",
-        ("definition_reuse definition_task notify_send sharing"),
+        ("calendars_files definition_reuse definition_task notify_send offers sharing"),
     ),
     (
         "definitions; requests about runs",
-        ("definition notify_spool runs"),
+        ("calendars_watch definition notify_spool runs"),
     ),
     (
         "the loop; other requests",
         (
-            "admission assembly endings handlers_notify handlers_secrets http_tasks launcher recovery sampler "
-            "schema_parts"
+            "admission assembly clock_steps endings explain_obstacles handlers_notify handlers_secrets http_tasks "
+            "launcher recovery sampler schema_parts simulation_record slots"
         ),
     ),
     (
@@ -106,26 +114,33 @@ FLOORS: list[tuple[str, str]] = [
     ),
     (
         "the daemon",
-        ("definitions idempotency inside loader_child retention"),
+        ("backfill_runs definitions event_starts expectation_watch idempotency inside loader_child retention"),
     ),
     (
         "the command",
-        ("dispatcher handlers_runs"),
+        ("event_file_watch event_units handlers_hooks handlers_runs simulation"),
     ),
     (
         "floor 17",
-        ("handlers_approvals handlers_cache handlers_definitions handlers_logs handlers_places"),
+        (
+            "event_sources explain_definitions explain_ledger explain_sources handlers_approvals handlers_backfill "
+            "handlers_cache handlers_definitions handlers_logs handlers_places handlers_simulation"
+        ),
     ),
     (
         "floor 18",
-        ("handlers"),
+        ("dispatcher handlers_explain"),
     ),
     (
         "floor 19",
-        ("daemon"),
+        ("handlers"),
     ),
     (
         "floor 20",
+        ("daemon"),
+    ),
+    (
+        "floor 21",
         ("cli"),
     ),
 ]
@@ -165,7 +180,7 @@ CLIENT: list[str] = [
     "beside complete diffing doctor fetch kinds lintshell shelltext",
     "fixing imports",
     "linting import_cron import_timers exporting",
-    "fixfiles",
+    "fixfiles simulating",
     "local",
     "secretvalue",
     "thin",

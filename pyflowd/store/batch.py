@@ -35,6 +35,23 @@ class RunMeta(msgspec.Struct, frozen=True, kw_only=True):
     """The run whose task called this one, with that task's name."""
     parent_task: str = ""
     depth: int = 0
+    backfill: int | None = None
+    """That asked for this run, of the slot `scheduled_us`."""
+    event: dict[str, object] | None = None
+    """What started it, where that was an event (`event` in expressions)."""
+    of_slot_us: int | None = None
+    """Of a rerun; kept in its RunCreated."""
+    of_trigger: str = ""
+
+    @property
+    def slot_us(self) -> int | None:
+        """The nominal time that the run is for: its own slot's, or that of the run that it repeats."""
+        return self.of_slot_us if self.scheduled_us is None else self.scheduled_us
+
+    @property
+    def slot_trigger(self) -> str:
+        """The trigger of that slot, or what else started the run."""
+        return self.of_trigger or self.trigger
 
 
 class Batch:
@@ -62,8 +79,10 @@ class Batch:
         self.add(
             "run_create", meta.run, meta.workflow, meta.digest, state, meta.trigger, _encode(meta.params),
             meta.requested_by, meta.key, meta.rerun_of, meta.scheduled_us, meta.created_us, tasks_total, meta.parent,
-            meta.parent_task or None, meta.depth,
+            meta.parent_task or None, meta.depth, meta.backfill,
         )  # fmt: skip
+        if meta.event is not None:
+            self.add("run_event", meta.run, _encode(meta.event))
         self.event(meta.run, created)
 
     def run_state(self, run: Run) -> None:
@@ -143,8 +162,15 @@ class Batch:
         )  # fmt: skip
 
     def slot(
-        self, workflow: str, trigger: str, scheduled_us: int, fate: Fate, reason: str | None, run: int | None
+        self,
+        workflow: str,
+        trigger: str,
+        scheduled_us: int,
+        fate: Fate,
+        reason: str | None,
+        run: int | None,
+        detail: str = "",
     ) -> None:
         """Rule T1: the slot's row, and the trigger's cursor with it."""
-        self.add("slot", workflow, trigger, scheduled_us, fate, reason, run)
+        self.add("slot", workflow, trigger, scheduled_us, fate, reason, run, detail)
         self.add("trigger", workflow, trigger, scheduled_us)

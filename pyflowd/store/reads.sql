@@ -44,11 +44,11 @@ SELECT w.workflow, w.file, w.digest, w.loaded_us, w.paused_us, w.paused_by, d.co
 FROM workflow w LEFT JOIN definition d USING (digest) ORDER BY w.workflow
 
 -- name: triggers
-SELECT workflow, trigger, cursor_us FROM trigger
+SELECT workflow, trigger, cursor_us, anchor_us FROM trigger
 
 -- name: live_runs
 SELECT run, workflow, digest, trigger, params, requested_by, rerun_of, scheduled_us, created_us, parent, parent_task,
-       depth
+       depth, backfill
 FROM run WHERE ended_us IS NULL ORDER BY run
 
 -- name: events_of_run
@@ -56,7 +56,7 @@ SELECT body FROM event WHERE run = ? ORDER BY event
 
 -- name: run
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
-       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, outputs
+       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, outputs, backfill
 FROM run WHERE run = ?
 
 -- name: called_runs
@@ -120,27 +120,27 @@ SELECT max(run) FROM run WHERE workflow = ?
 -- The newest run of each workflow, by a seek of the index for each.
 SELECT r.run, r.workflow, r.state, r.reason, r.error, r.trigger, r.params, r.created_us, r.started_us, r.ended_us,
        r.scheduled_us, r.requested_by, r.rerun_of, r.digest, r.tasks_total, r.parent, r.parent_task, r.section,
-       NULL
+       NULL, r.backfill
 FROM workflow w JOIN run r ON r.run = (SELECT max(run) FROM run WHERE workflow = w.workflow)
 
 -- name: runs
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
-       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL
+       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL, backfill
 FROM run WHERE run < ? AND created_us >= ? ORDER BY run DESC LIMIT ?
 
 -- name: runs_of_workflow
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
-       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL
+       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL, backfill
 FROM run WHERE workflow = ? AND run < ? AND created_us >= ? ORDER BY run DESC LIMIT ?
 
 -- name: runs_by_state
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
-       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL
+       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL, backfill
 FROM run WHERE state = ? AND run < ? AND created_us >= ? ORDER BY run DESC LIMIT ?
 
 -- name: runs_of_workflow_by_state
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
-       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL
+       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL, backfill
 FROM run WHERE workflow = ? AND state = ? AND run < ? AND created_us >= ? ORDER BY run DESC LIMIT ?
 
 -- name: tasks
@@ -190,10 +190,6 @@ SELECT task, state, section, owner, item_key, outputs, n FROM task WHERE run = ?
 -- Of the tasks proper: they are the first so many.
 SELECT state, count(*) FROM task WHERE run = ? AND n < ? GROUP BY state
 
--- name: open_attempts
-SELECT t.task, a.attempt, a.epoch FROM attempt a JOIN task t ON t.run = a.run AND t.n = a.n
-WHERE a.run = ? AND a.ended_us IS NULL
-
 -- name: newest_slot_of_all
 SELECT max(scheduled_us) FROM slot
 
@@ -201,11 +197,11 @@ SELECT max(scheduled_us) FROM slot
 SELECT max(scheduled_us) FROM slot WHERE workflow = ? AND trigger = ?
 
 -- name: slots
-SELECT workflow, trigger, scheduled_us, fate, reason, run FROM slot
+SELECT workflow, trigger, scheduled_us, fate, reason, run, detail FROM slot
 WHERE (scheduled_us, workflow, trigger) > (?, ?, ?) ORDER BY scheduled_us, workflow, trigger LIMIT ? OFFSET ?
 
 -- name: slots_of_workflow
-SELECT workflow, trigger, scheduled_us, fate, reason, run FROM slot
+SELECT workflow, trigger, scheduled_us, fate, reason, run, detail FROM slot
 WHERE workflow = ? AND (scheduled_us, workflow, trigger) > (?, ?, ?)
 ORDER BY scheduled_us, workflow, trigger LIMIT ? OFFSET ?
 
@@ -264,3 +260,154 @@ WHERE notification = ?
 -- The newest so many.
 SELECT notification, channel, state, body, created_us, tries, next_us, ended_us, error FROM notification
 ORDER BY notification DESC LIMIT ?
+
+-- name: task_named
+SELECT n, task, state, reason, error, attempts, retry_us, exit_code, signal, started_us, ended_us, cpu_us, max_rss,
+       owner, item_key, position, outputs, facts
+FROM task WHERE run = ? AND task = ?
+
+-- name: attempts_of_task
+-- The newest so many.
+SELECT attempt, state, reason, error, exit_code, signal, started_us, ended_us FROM attempt
+WHERE run = ? AND n = ? ORDER BY attempt DESC LIMIT ?
+
+-- name: run_events_with
+-- The newest so many whose body holds these bytes.
+SELECT event, run, at_us, body FROM event WHERE run = ? AND instr(body, ?) > 0 ORDER BY event DESC LIMIT ?
+
+-- name: host_events_with
+-- The same of the host, from before an instant; the condition is that of an index.
+SELECT event, run, at_us, body FROM event
+WHERE run IS NULL AND at_us <= ? AND instr(body, ?) > 0 ORDER BY event DESC LIMIT ?
+
+-- name: slots_at
+-- Of all triggers of a workflow, within a span.
+SELECT workflow, trigger, scheduled_us, fate, reason, run, detail FROM slot
+WHERE workflow = ? AND scheduled_us >= ? AND scheduled_us < ? ORDER BY scheduled_us, trigger LIMIT ?
+
+-- name: slot_triggers
+SELECT DISTINCT trigger FROM slot WHERE workflow = ?
+
+-- name: last_slot_before
+SELECT workflow, trigger, scheduled_us, fate, reason, run, detail FROM slot
+WHERE workflow = ? AND trigger = ? AND scheduled_us < ? ORDER BY scheduled_us DESC LIMIT 1
+
+-- name: first_slot_after
+SELECT workflow, trigger, scheduled_us, fate, reason, run, detail FROM slot
+WHERE workflow = ? AND trigger = ? AND scheduled_us > ? ORDER BY scheduled_us LIMIT 1
+
+-- name: newest_skipped_slot
+SELECT workflow, trigger, scheduled_us, fate, reason, run, detail FROM slot
+WHERE workflow = ? AND fate = 'skipped' ORDER BY scheduled_us DESC LIMIT 1
+
+-- name: firing
+SELECT fate, reason, run, error FROM firing WHERE workflow = ? AND trigger = ? AND key = ?
+
+-- name: firing_keys
+-- Of one trigger, oldest first: the last one about a file says what is known of it.
+SELECT key FROM firing WHERE workflow = ? AND trigger = ? ORDER BY at_us
+
+-- name: firing_keys_before
+SELECT key FROM firing WHERE workflow = ? AND trigger = ? AND key > ? AND at_us < ? AND expires_us IS NULL
+ORDER BY key LIMIT ?
+
+-- name: firing_triggers
+SELECT DISTINCT workflow, trigger FROM firing WHERE expires_us IS NULL
+
+-- name: firings
+SELECT workflow, trigger, key, at_us, fate, reason, run, summary, error FROM firing
+WHERE (at_us, workflow, trigger, key) > (?, ?, ?, ?) ORDER BY at_us, workflow, trigger, key LIMIT ? OFFSET ?
+
+-- name: firings_of_workflow
+SELECT workflow, trigger, key, at_us, fate, reason, run, summary, error FROM firing
+WHERE workflow = ? AND (at_us, workflow, trigger, key) > (?, ?, ?, ?)
+ORDER BY at_us, workflow, trigger, key LIMIT ? OFFSET ?
+
+-- name: firings_count
+SELECT count(*) FROM firing WHERE at_us >= ?
+
+-- name: firings_count_of_workflow
+SELECT count(*) FROM firing WHERE workflow = ? AND at_us >= ?
+
+-- name: newest_firing
+-- Of a trigger.
+SELECT key, at_us, fate, reason, run, summary, error FROM firing WHERE workflow = ? AND trigger = ?
+ORDER BY at_us DESC LIMIT 1
+
+-- name: event_triggers
+SELECT workflow, trigger, spec, since_us, known FROM event_trigger
+
+-- name: claims
+SELECT workflow, trigger, key, source, target FROM claim ORDER BY workflow, trigger, key
+
+-- name: run_event
+SELECT body FROM run_event WHERE run = ?
+
+-- name: last_backfill
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'backfill'), 0)
+
+-- name: backfill
+SELECT backfill, workflow, trigger, from_us, until_us, params, parallel, newest_first, only_missing, requested_by,
+       created_us, total, recorded, succeeded, failed, cancelled, refused, error, cancelled_by, ended_us
+FROM backfill WHERE backfill = ?
+
+-- name: backfills
+-- The newest so many.
+SELECT backfill, workflow, trigger, from_us, until_us, params, parallel, newest_first, only_missing, requested_by,
+       created_us, total, recorded, succeeded, failed, cancelled, refused, error, cancelled_by, ended_us
+FROM backfill ORDER BY backfill DESC LIMIT ?
+
+-- name: backfills_open
+SELECT backfill FROM backfill WHERE ended_us IS NULL ORDER BY backfill
+
+-- name: backfill_next
+SELECT scheduled_us FROM backfill_slot WHERE backfill = ? AND scheduled_us > ? ORDER BY scheduled_us LIMIT 1
+
+-- name: backfill_next_newest
+SELECT scheduled_us FROM backfill_slot WHERE backfill = ? AND scheduled_us < ? ORDER BY scheduled_us DESC LIMIT 1
+
+-- name: slots_done
+-- Slots with a run that has succeeded, or may yet; a rerun stands for the run that it repeats.
+SELECT DISTINCT coalesce(r.scheduled_us, first.scheduled_us)
+FROM run r LEFT JOIN run first ON first.run = r.rerun_of
+WHERE r.workflow = ?1 AND r.parent IS NULL AND coalesce(r.scheduled_us, first.scheduled_us) BETWEEN ?3 AND ?4
+    AND CASE WHEN r.scheduled_us IS NULL THEN first.trigger ELSE r.trigger END = ?2
+    AND r.state IN ('succeeded', 'queued', 'running')
+
+-- name: slots_between
+-- Of one trigger.
+SELECT scheduled_us, fate, reason, run FROM slot
+WHERE workflow = ? AND trigger = ? AND scheduled_us > ? AND scheduled_us <= ? ORDER BY scheduled_us
+
+-- name: slot_before
+-- The newest of one trigger within a span.
+SELECT scheduled_us, fate, reason, run FROM slot
+WHERE workflow = ? AND trigger = ? AND scheduled_us >= ? AND scheduled_us < ? ORDER BY scheduled_us DESC LIMIT 1
+
+-- name: runs_since
+-- Of one workflow: one that is named, and of its newest hundred those from then on, of a backfill by their slots.
+SELECT run, state, since_us, started_us, ended_us FROM (
+    SELECT run, state, CASE WHEN backfill IS NULL THEN created_us ELSE scheduled_us END AS since_us, started_us, ended_us
+    FROM run WHERE workflow = ?1 ORDER BY run DESC LIMIT 100)
+WHERE since_us >= ?3 AND run <> ?2
+UNION ALL SELECT run, state, max(created_us, ?3), started_us, ended_us FROM run WHERE run = ?2 AND workflow = ?1
+
+-- name: expectations_open
+SELECT workflow, sort, trigger, subject, missed_us, run, text FROM expectation WHERE met_us IS NULL ORDER BY missed_us
+
+-- name: expectation_known
+SELECT 1 FROM expectation WHERE workflow = ? AND sort = ? AND trigger = ? AND subject = ?
+
+-- name: expectation_cursors
+SELECT workflow, cursor_us FROM expectation_cursor
+
+-- name: task_times
+-- Of the newest so many runs of a workflow that ended: what its tasks took.
+SELECT t.run, t.task, t.position, t.ended_us - t.started_us, t.state = 'succeeded' FROM task t
+WHERE t.run IN (SELECT run FROM run WHERE workflow = ? AND ended_us IS NOT NULL ORDER BY run DESC LIMIT ?)
+  AND t.started_us IS NOT NULL AND t.ended_us IS NOT NULL
+LIMIT ?
+
+-- name: states_of_tasks
+-- Of the tasks of the definition: they are the first so many.
+SELECT task, state FROM task WHERE run = ? AND n < ?

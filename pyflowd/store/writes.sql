@@ -6,8 +6,8 @@ INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET valu
 
 -- name: run_create
 INSERT INTO run (run, workflow, digest, state, trigger, params, requested_by, key, rerun_of, scheduled_us, created_us,
-                 tasks_total, parent, parent_task, depth)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 tasks_total, parent, parent_task, depth, backfill)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: run_state
 UPDATE run SET state = ?, reason = ?, error = ?, started_us = ?, ended_us = ?, section = ?, outputs = ?
@@ -72,11 +72,14 @@ UPDATE workflow SET paused_us = ?, paused_by = ? WHERE workflow = ?
 INSERT INTO trigger (workflow, trigger, cursor_us) VALUES (?1, ?2, ?3)
 ON CONFLICT (workflow, trigger) DO UPDATE SET cursor_us = max(cursor_us, ?3)
 
+-- name: trigger_anchor
+UPDATE trigger SET anchor_us = ? WHERE workflow = ? AND trigger = ?
+
 -- name: trigger_remove
 DELETE FROM trigger WHERE workflow = ? AND trigger = ?
 
 -- name: slot
-INSERT INTO slot (workflow, trigger, scheduled_us, fate, reason, run) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO slot (workflow, trigger, scheduled_us, fate, reason, run, detail) VALUES (?, ?, ?, ?, ?, ?, ?)
 
 -- name: artifact
 INSERT INTO artifact (run, n, name, attempt, size, sha256, origin, folder) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -148,3 +151,88 @@ WHERE notification = ? AND state = 'waiting'
 
 -- name: prune_notifications
 DELETE FROM notification WHERE ended_us < ?
+
+-- name: firing
+INSERT INTO firing (workflow, trigger, key, at_us, fate, reason, run, summary, error, expires_us)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: prune_firing
+DELETE FROM firing WHERE workflow = ? AND trigger = ? AND key = ?
+
+-- name: prune_firings_expired
+DELETE FROM firing WHERE expires_us < ?
+
+-- name: event_trigger
+INSERT INTO event_trigger (workflow, trigger, spec, since_us) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (workflow, trigger) DO UPDATE SET spec = ?3, since_us = ?4, known = NULL
+
+-- name: event_trigger_known
+UPDATE event_trigger SET known = ? WHERE workflow = ? AND trigger = ?
+
+-- name: event_trigger_since
+UPDATE event_trigger SET since_us = ? WHERE workflow = ? AND trigger = ?
+
+-- name: event_trigger_remove
+DELETE FROM event_trigger WHERE workflow = ? AND trigger = ?
+
+-- name: claim
+INSERT INTO claim (workflow, trigger, key, source, target) VALUES (?, ?, ?, ?, ?)
+
+-- name: claim_remove
+DELETE FROM claim WHERE workflow = ? AND trigger = ? AND key = ?
+
+-- name: run_event
+INSERT INTO run_event (run, body) VALUES (?, ?)
+
+-- name: prune_run_event
+DELETE FROM run_event WHERE run = ?
+
+-- name: backfill
+INSERT INTO backfill (backfill, workflow, trigger, from_us, until_us, params, parallel, newest_first, only_missing,
+                      requested_by, created_us, total)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: backfill_slots
+INSERT INTO backfill_slot (backfill, scheduled_us) SELECT ?, value FROM json_each(?)
+
+-- name: backfill_recorded
+UPDATE backfill SET recorded = recorded + 1 WHERE backfill = ?
+
+-- name: backfill_refused
+UPDATE backfill SET refused = refused + 1, error = ? WHERE backfill = ?
+
+-- name: backfill_slot_taken
+DELETE FROM backfill_slot WHERE backfill = ? AND scheduled_us = ?
+
+-- name: backfill_run_ended
+UPDATE backfill SET succeeded = succeeded + ?, failed = failed + ?, cancelled = cancelled + ? WHERE backfill = ?
+
+-- name: backfill_cancelled
+UPDATE backfill SET cancelled_by = ? WHERE backfill = ? AND ended_us IS NULL
+
+-- name: backfill_slots_dropped
+DELETE FROM backfill_slot WHERE backfill = ?
+
+-- name: backfill_ended
+UPDATE backfill SET ended_us = ? WHERE backfill = ? AND ended_us IS NULL
+
+-- name: prune_backfills
+DELETE FROM backfill WHERE ended_us < ?
+
+-- name: expectation
+INSERT OR IGNORE INTO expectation (workflow, sort, trigger, subject, missed_us, run, text, met_us)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: expectation_met
+UPDATE expectation SET met_us = ?, run = coalesce(?, run)
+WHERE workflow = ? AND sort = ? AND trigger = ? AND subject = ? AND met_us IS NULL
+
+-- name: expectation_cursor
+INSERT INTO expectation_cursor (workflow, cursor_us) VALUES (?1, ?2)
+ON CONFLICT (workflow) DO UPDATE SET cursor_us = ?2
+
+-- name: expectation_forget
+DELETE FROM expectation_cursor WHERE workflow = ?
+
+-- name: prune_expectations
+DELETE FROM expectation WHERE missed_us < ?

@@ -71,7 +71,7 @@ def _field(cls: type, name: str, hint: Any, what: str) -> Field:
     description, *marks = notes
     unknown = [mark for mark in marks if mark != SECRET]
     if unknown:
-        raise Wrong(f'{place}: there is no mark "{unknown[0]}"; there is "{SECRET}"')
+        raise Wrong(f'{place}: there is no mark "{unknown[0]}"; after the description may stand "{SECRET}"')
     schema = schema_of(hint, place)
     given, default = _default(cls, name)
     secret = SECRET in marks

@@ -115,6 +115,13 @@ def test_a_version_that_there_is_not_is_told(two: Instance, named: str, status: 
     assert (done.returncode, done.stderr) == (status, f"pyflowctl: {said}\n")
 
 
+def test_of_a_workflow_with_one_text_that_is_told(daemon: Instance) -> None:
+    daemon.install("one.yaml", FIRST)
+    done = daemon.ctl("diff", "one")
+    said = "one has had no other text than the one in force; see: pyflowctl history --definition one"
+    assert (done.returncode, done.stderr) == (3, f"pyflowctl: {said}\n")
+
+
 def test_the_text_of_a_file_that_was_run_is_shown_and_compared(two: Instance, tmp_path: Path) -> None:
     file = tmp_path / "w.yaml"
     file.write_text(FIRST.replace("n=1", "n=3"))

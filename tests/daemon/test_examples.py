@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def told(site: Site) -> str:
 def test_lint_has_nothing_to_say_about_the_examples(instance: Instance) -> None:
     files = sorted(EXAMPLES.glob("*.yaml"))
     done = instance.ctl("-o", "json", "lint", *files)
-    assert len(files) == 4
+    assert len(files) == 5
     assert json.loads(done.stdout) == []
 
 
@@ -347,3 +348,124 @@ def test_of_many_failures_what_came_is_loaded_and_the_run_has_failed(host: Insta
 def test_the_same_content_is_loaded_once(host: Instance, crm: Crm) -> None:
     assert [crm.run(host)["outputs"] for _ in range(2)] == [{"rows": 40, "missing": []}] * 2
     assert len(host.json("history", "warehouse-load")) == 1
+
+
+# ---- invoice-archive ------------------------------------------------------------------------------------------------
+
+CUSTOMERS = ("acme", "blue-sky", "corner-shop")
+MONTH = "2026-02"
+
+
+class Archive:
+    """Who has the invoices, and where they go. It is mounted, and its secrets are stored, when it is told so."""
+
+    def __init__(self, host: Instance, site: Site, folder: Path) -> None:
+        self.host, self.site, self.folder = host, site, folder
+        self.values = {"crm-token": "canary-token-of-the-service", "archive-key": "canary-key-of-the-archive"}
+        self.broken: set[str] = set()
+        site.routes["/invoices"] = self.invoices
+        folder.mkdir()
+        install(host, "invoice-archive", **{"/mnt/archive": str(folder), "every: 1m": "every: 50ms"})
+
+    def store_secrets(self) -> None:
+        folder = self.host.root / "secrets"
+        folder.mkdir(mode=0o700)
+        for name, value in self.values.items():
+            path = folder / name
+            path.touch(mode=0o600)
+            path.write_text(f"{value}\n")
+
+    def mount(self) -> None:
+        (self.folder / ".mounted").touch()
+
+    def invoices(self, asked: Asked) -> tuple[int, Any]:
+        if asked.headers.get("Authorization") != f"Bearer {self.values['crm-token']}":
+            return 401, "who are you?"
+        if asked.query["customer"] in self.broken:
+            return 500, "broken"
+        return 200, {"month": asked.query["month"], "invoices": [{"of": asked.query["customer"], "cents": 100}]}
+
+    def asked_for(self) -> list[str]:
+        return sorted(asked.query["customer"] for asked in self.site.paths("/invoices"))
+
+    def start(self) -> int:
+        return self.host.run("invoice-archive", "-p", f"month={MONTH}", "-p", f"api={self.site.url}")
+
+    def run(self) -> Any:
+        return self.host.wait_run(self.start())
+
+    def opened(self) -> Any:
+        """What is in the archive, by its key."""
+        command = ["openssl", "enc", "-d", "-aes-256-cbc", "-pbkdf2", "-pass", "env:KEY", "-in"]
+        file = self.folder / f"invoices-{MONTH}.enc"
+        env = {**os.environ, "KEY": self.values["archive-key"]}
+        return json.loads(subprocess.run([*command, file], env=env, capture_output=True, check=True, timeout=30).stdout)
+
+
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on this host")
+
+
+@pytest.fixture
+def archive(host: Instance, site: Site, tmp_path: Path) -> Archive:
+    return Archive(host, site, tmp_path / "archive")
+
+
+@needs_openssl
+def test_invoices_are_fetched_sealed_and_archived_and_no_secret_is_left_anywhere(archive: Archive) -> None:
+    archive.store_secrets()
+    archive.mount()
+    ended = archive.run()
+    assert ended["state"] == "succeeded", ended["error"]
+    assert archive.opened() == [[{"of": name, "cents": 100}] for name in CUSTOMERS]
+    kept = [path for folder in ("log", "state", "run") for path in (archive.host.root / folder).rglob("*")]
+    found = [path for path in kept if path.is_file() and b"canary-" in path.read_bytes()]
+    assert found == []
+
+
+@needs_openssl
+def test_a_later_run_asks_for_those_invoices_only_that_did_not_come(archive: Archive) -> None:
+    archive.store_secrets()
+    archive.mount()
+    archive.broken = {"blue-sky"}
+    assert archive.run()["state"] == "failed"
+    archive.broken = set()
+    archive.site.asked.clear()
+    ended = archive.run()
+    assert (ended["state"], archive.asked_for()) == ("succeeded", ["blue-sky"])
+
+
+@needs_openssl
+def test_invoices_wait_for_the_archive_to_be_mounted(archive: Archive) -> None:
+    archive.store_secrets()
+    started = archive.start()
+    wait_until(lambda: "waits for its gate" in archive.host.ctl("status", started).stdout, "the gate is looked at")
+    assert archive.asked_for() == []
+    archive.mount()
+    assert archive.host.wait_run(started)["state"] == "succeeded"
+
+
+@needs_openssl
+def test_the_archive_is_written_by_one_at_a_time(archive: Archive) -> None:
+    archive.store_secrets()
+    archive.mount()
+    holds = (
+        "locks: archive\ntasks: {a: {run: 'until test -e done; do sleep 0.02; done', cwd: " + str(archive.folder) + "}}"
+    )
+    archive.host.install("other.yaml", holds)
+    other = archive.host.run("other")
+    archive.host.wait_task(other, "a", "running")
+    started = archive.start()
+    archive.host.wait_task(started, "store", "queued")
+    assert not (archive.folder / f"invoices-{MONTH}.enc").exists()
+    (archive.folder / "done").touch()
+    assert archive.host.wait_run(started)["state"] == "succeeded"
+
+
+def test_without_its_secret_a_task_fails_with_the_name_and_the_remedy(archive: Archive) -> None:
+    archive.mount()
+    ended = archive.run()
+    assert (ended["state"], archive.asked_for()) == ("failed", [])
+    [item, *_] = ended["tasks"]["fetch"]["items"]
+    assert (item["reason"], item["error"].rpartition("; ")[2]) == (
+        "secret_missing", "store it: pyflowctl secret set crm-token",
+    )  # fmt: skip

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -310,6 +311,7 @@ def test_who_may_not_is_told_which_group_to_ask_for(request_: Request, remedy: s
     unused = cast("Any", SimpleNamespace(clock=None))
     groups = {Level.READ: "lookers", Level.OPERATE: "doers"}
     of_runs = RunHandlers(unused, unused, unused, unused, unused, unused)
-    handlers = Handlers(of_runs, groups, *(cast("Any", Mock()) for _ in range(4)))
+    others = list(signature(Handlers).parameters)[2:]
+    handlers = Handlers(of_runs, groups, **{name: cast("Any", Mock()) for name in others})
     with pytest.raises(Forbidden, match=f"may not do this; {remedy}"):
         handlers.handle(request_, Peer(uid=65534, gid=65534, pid=1))

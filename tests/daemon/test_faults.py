@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -468,25 +469,9 @@ def parts() -> Iterator[Parts]:
     health = Health("test", clock.wall_us())
     control = SimpleNamespace(has_work=lambda: "control" in busy)
     workflows = SimpleNamespace(has_work=lambda: "workflows" in busy, next_due_us=lambda: 1)
-    given: dict[str, Any] = dict.fromkeys(
-        (
-            "store",
-            "runs",
-            "inside",
-            "http",
-            "endings",
-            "scratch",
-            "janitor",
-            "notifier",
-            "pool",
-            "link",
-            "logs",
-            "selector",
-            "launcher",
-            "lookups",
-            "admission",
-        )
-    )
+    given: dict[str, Any] = dict.fromkeys(name for name in signature(Dispatcher).parameters)
+    idle = SimpleNamespace(has_work=lambda: False, next_due_us=lambda: None)
+    given |= dict.fromkeys(("backfills", "expectations", "events", "hooks"), idle)
     given |= {"control": control, "workflows": workflows, "health": health, "clock": clock, "timers": Timers()}
     made = Parts(Dispatcher(**given), health, busy)
     yield made

@@ -374,6 +374,15 @@ def test_a_kind_that_is_not_there_or_broken_is_an_error(instance: Instance, name
     assert (done.returncode, said in done.stderr, done.stdout) == (status, True, "")
 
 
+def test_an_example_of_a_plugin_that_does_not_fit_its_inputs_is_told(instance: Instance) -> None:
+    example = "uses: greet\\nwith: {nam: '${{ tasks.x.outputs.y }}'}"
+    write(instance.root, "greet", GREET + f'\nEXAMPLE = "{example}"\n')
+    shown = instance.ctl("kinds", "greet").stdout
+    assert '! it would be refused: with: the plugin greet has no input "nam" (did you mean "name"?)' in shown
+    write(instance.root, "greet", GREET + f'\nEXAMPLE = "{example.replace("nam:", "name:")}"\n')
+    assert "refused" not in instance.ctl("kinds", "greet").stdout
+
+
 # ---- pyflow-plugin(7) -----------------------------------------------------------------------------------------------
 
 

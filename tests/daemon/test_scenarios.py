@@ -1,4 +1,4 @@
-"""Every scenario and every pattern of the corpus has its test, or stands here with what it waits for."""
+"""Every scenario and every pattern of the corpus has its test, or stands here with what of it cannot be done."""
 
 from __future__ import annotations
 
@@ -13,19 +13,10 @@ import pytest
 import tests.daemon
 from tests.corpus import CORPUS, needs_corpus
 
-LATER = {
-    "argo-semaphore": "places: pools shared by all runs of the host",
-    "argo-cron-when": "triggers with `if`, whose slots are recorded as skipped",
-    "airflow-past": "catch-up: runs for slots of a down time, in order, held by a failed one",
-    "task-uptodate": "cache: outputs of an earlier success, by a key made of checksums",
+PARTLY = {
+    "argo-cron-when": "the condition of a trigger knows its slot and the params, not when the last run has started",
 }
-"""Scenarios without a test, by what of the language they need."""
-
-PARTLY_LATER = {
-    "gha-outputs": "secrets: masked in every log, also when split over two writes",
-    "kestra-sla": "expect: a promise that cancels, or only marks a run as late",
-}
-"""Scenarios of which a part has its test."""
+"""Scenarios of which a part is not possible."""
 
 
 def modules() -> Iterator[ModuleType]:
@@ -53,8 +44,8 @@ def corpus() -> set[str]:
 
 
 @needs_corpus
-def test_every_scenario_of_the_corpus_has_a_test_or_is_known_to_come_later() -> None:
-    assert corpus() - shown() == LATER.keys()
+def test_every_scenario_of_the_corpus_has_a_test() -> None:
+    assert corpus() - shown() == set()
 
 
 @needs_corpus
@@ -62,5 +53,5 @@ def test_no_test_names_a_scenario_that_the_corpus_does_not_have() -> None:
     assert shown() <= corpus()
 
 
-def test_what_comes_partly_later_has_a_test_already() -> None:
-    assert PARTLY_LATER.keys() <= shown()
+def test_what_is_possible_in_part_has_a_test() -> None:
+    assert PARTLY.keys() <= shown()

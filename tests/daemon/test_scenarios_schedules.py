@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pyflowd.model import Overlap
+from pyflowd.model import Overlap, Schedule
 from tests.daemon.test_schedules import EVERY_MINUTE, MINUTE, Host
 
 
@@ -51,3 +51,16 @@ def test_the_older_run_is_cancelled_where_a_newer_one_replaces_it(host: Host) ->
     assert [fate for _, fate in host.fates()] == ["fired"] * 6
     ends = [tuple(host.store.one("run", run)[2:4]) for run in range(1, 6)]
     assert ends == [("cancelled", "replaced")] * 5
+
+
+EVERY_SEVENTH = "timestamp(run.scheduled_at) % 420 == timestamp('2026-03-10T12:00:00Z') % 420"
+
+
+@pytest.mark.scenario("argo-cron-when")
+def test_minutes_whose_condition_is_false_are_recorded_as_skipped(host: Host) -> None:
+    """A condition knows the slot and the params, not the last start: that is what `every` counts from."""
+    host.install(Schedule(name="cron", cron="* * * * *", condition=EVERY_SEVENTH))
+    host.advance(15 * MINUTE)
+    assert host.fates() == [
+        (f"10 12:{minute:02}", "condition_false" if minute % 7 else "fired") for minute in range(1, 16)
+    ]

@@ -18,8 +18,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyflowd.admission import Admission
+from pyflowd.calendars import Almanac, Blackout, Calendar, Entries
 from pyflowd.clock import US, from_us, to_us
-from pyflowd.model import Exit, Overlap, Param, ParamType, RunState, Schedule, Shell, Task, Workflow
+from pyflowd.model import (
+    Catchup,
+    CatchupPolicy,
+    Dst,
+    Exit,
+    Overlap,
+    Param,
+    ParamType,
+    RunState,
+    Schedule,
+    Shell,
+    Task,
+    Workflow,
+)
 from pyflowd.pool import Pool
 from pyflowd.runs import Runs
 from pyflowd.schedule import jitter_us
@@ -39,16 +53,17 @@ Row = tuple[str, str, str | None, int | None]
 class Host:
     """The parts of a daemon that schedule, over restarts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, at_us: int = to_us(NOON)) -> None:
         self.folder = folder
-        self.clock = FakeClock(to_us(NOON))
+        self.clock = FakeClock(at_us)
         self.start()
 
-    def start(self) -> None:
+    def start(self, *, held: bool = False) -> None:
         self.timers = Timers()
         self.store = Store(str(self.folder))
         self.runs = Runs(self.store, self.clock, self.timers, 100, zone("UTC"))
         self.workflows = Workflows(self.store, self.runs, Admission(self.runs, Pool(1), {}), "host", zone("UTC"))
+        self.workflows.slots.held = held
         self.workflows.restore(self.clock.wall_us())
         self.runs.rebuild(self.workflows.compiled)
         self.workflows.admit_all()
@@ -112,7 +127,7 @@ class Host:
     def rows(self) -> list[Row]:
         """(nominal time, fate, reason, run) of every slot, oldest first."""
         found = self.store.rows("slots", -1, "", "", -1, 0)
-        return [(f"{from_us(at_us):%d %H:%M}", fate, reason, run) for _, _, at_us, fate, reason, run in found]
+        return [(f"{from_us(at_us):%d %H:%M}", fate, reason, run) for _, _, at_us, fate, reason, run, _ in found]
 
     def fates(self) -> list[tuple[str, str]]:
         """(nominal time, what became of it)."""
@@ -141,13 +156,13 @@ def test_the_first_slot_comes_after_the_load(host: Host) -> None:
     assert host.rows() == []
 
 
-def test_slots_of_a_down_time_are_rows_and_the_next_one_fires(host: Host) -> None:
+def test_slots_of_a_down_time_are_rows_and_the_newest_one_fires(host: Host) -> None:
     host.install(HOURLY)
     host.advance(1.5 * HOUR)
     host.restart(down_s=3 * HOUR)
     host.advance(HOUR)
     assert host.fates() == [
-        ("10 13:00", "fired"), ("10 14:00", "down"), ("10 15:00", "down"), ("10 16:00", "down"), ("10 17:00", "fired")
+        ("10 13:00", "fired"), ("10 14:00", "down"), ("10 15:00", "down"), ("10 16:00", "fired"), ("10 17:00", "fired")
     ]  # fmt: skip
 
 
@@ -162,7 +177,7 @@ def test_a_restart_between_two_slots_leaves_no_row(host: Host) -> None:
 def test_a_long_down_time_is_written_in_pieces_and_wholly(host: Host) -> None:
     host.install(EVERY_MINUTE)
     host.restart(down_s=2 * 86_400)
-    assert Counter(fate for _, fate in host.fates()) == {"down": 2 * 1440}
+    assert Counter(fate for _, fate in host.fates()) == {"down": 2 * 1440 - 1, "fired": 1}
 
 
 def test_a_paused_workflow_has_rows_and_no_runs_and_resuming_makes_up_for_nothing(host: Host) -> None:
@@ -236,7 +251,9 @@ def test_a_clock_set_forward_by_hours_is_one_decision_and_no_burst(host: Host) -
     host.tick()
     host.set_clock(NOON.replace(hour=17, minute=30))
     host.advance(HOUR)
-    assert host.fates() == [(f"10 {hour}:00", "clock_step") for hour in range(13, 18)] + [("10 18:00", "fired")]
+    assert host.fates() == [(f"10 {hour}:00", "clock_step") for hour in range(13, 17)] + [
+        ("10 17:00", "fired"), ("10 18:00", "fired")
+    ]  # fmt: skip
 
 
 def test_a_clock_set_back_fires_nothing_twice(host: Host) -> None:
@@ -408,6 +425,228 @@ def test_a_slot_whose_jitter_ended_in_a_down_time_is_down(host: Host) -> None:
     assert host.fates()[0] == ("10 13:00", "down")
 
 
+def test_a_slot_that_waits_for_its_jitter_starts_when_its_schedule_is_edited(host: Host) -> None:
+    """Other times take its place; it need not be lost, also not over a kill right after the edit."""
+    trigger = jittered(1800)
+    host.install(trigger)
+    host.advance(HOUR + 60)
+    host.install(msgspec.structs.replace(trigger, cron="30 3 * * *"))
+    host.restart()
+    assert host.rows() == [("10 13:00", "fired", None, 1)]
+
+
+def test_a_slot_that_waits_for_its_jitter_when_its_file_goes_is_a_row(host: Host) -> None:
+    host.install(jittered(1800))
+    host.advance(HOUR + 60)
+    host.remove()
+    assert host.fates() == [("10 13:00", "removed")]
+
+
+# ---- Intervals and single times
+
+
+def test_an_interval_is_counted_from_the_first_load_over_restarts_and_edits_of_other_things(host: Host) -> None:
+    fifteen = Schedule(name="t", every_s=15 * MINUTE)
+    host.clock.advance(7 * MINUTE)
+    host.install(fifteen)
+    host.advance(20 * MINUTE)
+    host.restart(down_s=MINUTE)
+    host.install(fifteen, description="other")
+    host.advance(15 * MINUTE)
+    assert [at for at, _ in host.fates()] == ["10 12:22", "10 12:37"]
+
+
+def test_an_interval_is_counted_from_a_whole_second_also_over_a_restart_before_its_first_slot(host: Host) -> None:
+    host.clock.advance(0.75)
+    host.install(Schedule(name="t", every_s=15 * MINUTE))
+    host.advance(60.5)
+    host.restart()
+    host.advance(30 * MINUTE)
+    found = [row[2] - to_us(NOON) for row in host.store.rows("slots", -1, "", "", -1, 0)]
+    assert found == [900 * US, 1800 * US]
+
+
+def test_another_interval_begins_anew(host: Host) -> None:
+    host.install(Schedule(name="t", every_s=15 * MINUTE))
+    host.advance(10 * MINUTE)
+    host.install(Schedule(name="t", every_s=20 * MINUTE))
+    host.advance(25 * MINUTE)
+    assert host.fates() == [("10 12:30", "fired")]
+
+
+def test_single_times_fire_once_each_and_what_is_past_at_the_load_never(host: Host) -> None:
+    times = ("2026-03-10 11:00", "2026-03-10T15:00:00+01:00", "2026-03-10 13:00", "2026-03-10T13:00:00Z")
+    host.install(Schedule(name="t", at=times))
+    host.advance(6 * HOUR)
+    assert host.fates() == [("10 13:00", "fired"), ("10 14:00", "fired")]
+
+
+# ---- Down times (rule T6)
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted"),
+    [
+        (None, ["down", "down", "down", "fired"]),
+        (Catchup(policy=CatchupPolicy.NONE), ["down", "down", "down", "down"]),
+        (Catchup(within_s=1200), ["down", "down", "down", "down"]),
+        (Catchup(policy=CatchupPolicy.ALL, within_s=86_400), ["fired", "fired", "fired", "fired"]),
+        (Catchup(policy=CatchupPolicy.ALL, within_s=86_400, max=2), ["down", "down", "fired", "fired"]),
+        (Catchup(policy=CatchupPolicy.ALL, within_s=2 * HOUR), ["down", "down", "fired", "fired"]),
+    ],
+    ids=["latest", "none", "too old", "all", "at most", "of the last hours"],
+)
+@pytest.mark.parametrize("of_workflow", [False, True])
+def test_a_down_time_is_made_up_for_as_the_rule_says(
+    host: Host, rule: Catchup | None, wanted: list[str], *, of_workflow: bool
+) -> None:
+    own = HOURLY if of_workflow else msgspec.structs.replace(HOURLY, catchup=rule)
+    host.install(own, catchup=rule if of_workflow else None)
+    host.advance(MINUTE)
+    host.restart(down_s=4.5 * HOUR - MINUTE)
+    assert [fate for _, fate in host.fates()] == wanted
+
+
+def test_a_caught_up_run_knows_the_time_that_it_is_for(host: Host) -> None:
+    host.install(HOURLY)
+    host.restart(down_s=1.5 * HOUR)
+    assert host.runs.live[1].meta.scheduled_us == to_us(NOON) + 3600 * US
+
+
+def test_all_of_a_down_time_queue_where_the_file_says_nothing_of_overlap(host: Host) -> None:
+    rule = Catchup(policy=CatchupPolicy.ALL, within_s=86_400)
+    host.install(msgspec.structs.replace(HOURLY, catchup=rule), overlap=None)
+    host.restart(down_s=3.5 * HOUR)
+    assert [live.run.state for live in host.runs.live.values()] == ["running", "queued", "queued"]
+
+
+@pytest.mark.parametrize("gone", ["paused", "disabled", "edited"])
+def test_what_would_not_have_fired_is_not_made_up_for(host: Host, gone: str) -> None:
+    host.install(msgspec.structs.replace(HOURLY, enabled=gone != "disabled"))
+    if gone == "paused":
+        host.pause()
+    host.stop()
+    host.clock.advance(1.5 * HOUR)
+    host.start(held=True)
+    if gone == "edited":
+        host.install(Schedule(name="cron", cron="45 * * * *"))
+    host.workflows.slots.release()
+    host.tick()
+    assert host.rows() == [("10 13:00", "skipped", {"edited": "down"}.get(gone, gone), None)]
+
+
+def test_a_down_time_is_made_up_for_with_the_text_that_the_folder_has_now(host: Host) -> None:
+    host.install(HOURLY)
+    host.stop()
+    host.clock.advance(1.5 * HOUR)
+    host.start(held=True)
+    host.tick()
+    assert host.rows() == []
+    host.install(HOURLY, description="other")
+    host.workflows.slots.release()
+    host.tick()
+    assert host.runs.live[1].workflow.description == "other"
+
+
+# ---- Reasons
+
+
+def almanac(host: Host, **parts: object) -> None:
+    host.workflows.slots.put_almanac(Almanac(Entries(**parts), zone("UTC")))  # type: ignore[arg-type]
+
+
+def test_a_day_that_the_calendar_leaves_out_is_a_row_that_names_it(host: Host) -> None:
+    almanac(host, calendars={"even": Calendar(rule="0 0 */2 * *")})  # 1, 3, 5 and so on
+    host.install(Schedule(name="t", cron="0 18 * * *", calendars=("even",)))
+    host.advance(2 * 86_400, step_s=1800)
+    assert host.fates() == [("10 18:00", "calendar"), ("11 18:00", "fired")]
+    assert [row[6] for row in host.store.rows("slots", -1, "", "", -1, 0)] == ["even", ""]
+
+
+def test_a_blackout_for_all_keeps_every_schedule(host: Host) -> None:
+    almanac(host, blackouts={"lunch": Blackout(daily=(13 * 60, 15 * 60), for_all=True)})
+    host.install(HOURLY)
+    host.advance(3.5 * HOUR)
+    assert host.fates() == [("10 13:00", "blackout"), ("10 14:00", "blackout"), ("10 15:00", "fired")]
+
+
+def test_a_slot_of_before_a_blackout_is_not_made_up_for_within_it(host: Host) -> None:
+    almanac(host, blackouts={"lunch": Blackout(daily=(13 * 60 + 10, 15 * 60))})
+    host.install(Schedule(name="t", cron="0 13 * * *", blackouts=("lunch",)))
+    host.clock.advance(HOUR + 20 * MINUTE)  # the machine slept
+    host.tick()
+    assert host.fates() == [("10 13:00", "blackout")]
+
+
+def test_a_schedule_whose_calendar_is_missing_is_held_and_told(host: Host) -> None:
+    host.install(Schedule(name="t", cron="0 * * * *", calendars=("workdays",)))
+    host.advance(1.5 * HOUR)
+    assert host.fates() == [("10 13:00", "held")]
+    assert host.workflows.warnings() == ["w: held: t: there is no calendar workdays"]
+    assert (host.workflows.upcoming("w", 5), host.workflows.idle("w")) == ([], "held")
+
+
+def test_what_is_next_leaves_out_what_a_calendar_will_skip(host: Host) -> None:
+    almanac(host, calendars={"monday": Calendar(rule="0 0 * * 1")})
+    host.install(Schedule(name="t", cron="0 6 * * *", calendars=("monday",)))
+    found = [f"{from_us(view.scheduled_us):%a %d}" for view in host.workflows.upcoming("w", 2)]
+    assert found == ["Mon 16", "Mon 23"]
+
+
+def test_a_condition_that_is_false_is_a_row_with_the_values_that_decided(host: Host) -> None:
+    full = Param(name="full", type=ParamType.BOOLEAN, default=False)
+    host.install(msgspec.structs.replace(HOURLY, condition="params.full"), params=(full,))
+    host.advance(1.5 * HOUR)
+    assert host.fates() == [("10 13:00", "condition_false")]
+    assert [row[6] for row in host.store.rows("slots", -1, "", "", -1, 0)] == ["params.full = false"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "fate"),
+    [
+        ("run.scheduled_at == '2026-03-10T13:00:00+00:00'", "fired"),
+        ("run.workflow == 'w' and run.trigger == 'cron'", "fired"),
+        ("params.absent", "expression_error"),
+        ("1", "expression_error"),
+    ],
+)
+def test_a_condition_is_about_params_and_the_run(host: Host, condition: str, fate: str) -> None:
+    host.install(msgspec.structs.replace(HOURLY, condition=condition))
+    host.advance(1.5 * HOUR)
+    assert host.fates() == [("10 13:00", fate)]
+
+
+def test_a_slot_that_could_start_only_after_its_deadline_is_skipped(host: Host) -> None:
+    host.install(msgspec.structs.replace(HOURLY, deadline_s=600.0))
+    host.clock.advance(HOUR + 11 * MINUTE)  # the machine slept
+    host.tick()
+    assert host.fates() == [("10 13:00", "deadline")]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_queued_run_whose_deadline_passes_is_cancelled_and_its_slot_stays_fired(
+    host: Host, *, restarted: bool
+) -> None:
+    host.install(msgspec.structs.replace(HOURLY, deadline_s=600.0), overlap=Overlap.QUEUE)
+    host.advance(2 * HOUR + MINUTE)
+    if restarted:
+        host.restart()
+    host.advance(11 * MINUTE)
+    assert host.rows() == [("10 13:00", "fired", None, 1), ("10 14:00", "fired", None, 2)]
+    assert tuple(host.store.one("run", 2)[2:4]) == ("cancelled", "deadline")
+    assert list(host.runs.live) == [1]
+
+
+def test_what_a_clock_change_leaves_out_is_a_row(tmp_path: Path) -> None:
+    host = Host(tmp_path, to_us(datetime(2026, 3, 28, 12, 0, tzinfo=UTC)))
+    berlin = {"cron": "30 2 * * *", "timezone": "Europe/Berlin"}
+    host.install(Schedule(name="a", **berlin), Schedule(name="b", dst=Dst.SKIP, **berlin))  # type: ignore[arg-type]
+    host.advance(86_400, step_s=1800)
+    found = [(row[1], f"{from_us(row[2]):%d %H:%M}", row[4]) for row in host.store.rows("slots", -1, "", "", -1, 0)]
+    host.stop()
+    assert found == [("a", "29 01:00", None), ("b", "29 01:00", "dst")]
+
+
 # ---- Any sequence
 
 MOVES = st.lists(
@@ -429,6 +668,8 @@ class Oracle:
 
     def __init__(self, cron: str, now: int) -> None:
         self.cron, self.cursor, self.installed = cron, now, True
+        self.floor = now
+        """Where the slots of the text in force begin."""
         self.owed: list[int] = []
         self.newest = -1
 
@@ -447,8 +688,14 @@ class Oracle:
 
     def install(self, minute: int) -> None:
         if not self.installed:
-            self.cursor = max(minute, self.newest)
+            self.cursor = self.floor = max(minute, self.newest)
         self.installed = True
+
+    def edit(self, minute: int, cron: str) -> None:
+        """Other times begin now, though the clock may have been further; but never before what is recorded."""
+        if cron != self.cron:
+            self.cursor = self.floor = max(minute, self.newest, self.floor)
+        self.cron = cron
 
 
 @settings(
@@ -492,7 +739,7 @@ def move(host: Host, oracle: Oracle, what: str, value: int | str) -> None:
         host.pause(paused=bool(value))
     elif what == "edit" and oracle.installed:
         oracle.pass_to(minute_of(host))
-        oracle.cron = str(value)
+        oracle.edit(minute_of(host), str(value))
         host.install(Schedule(name="cron", cron=str(value)))
     elif what == "file" and bool(value) != oracle.installed:
         if value:

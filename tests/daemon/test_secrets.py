@@ -173,6 +173,39 @@ def test_providers_that_hide_a_name_or_are_at_fault_are_told(instance: Instance)
     assert [note.partition(":")[0] for note in shown["notes"]] == ["command /bin/true", f"file {folder}/gone"]
 
 
+def test_the_list_names_the_workflows_that_use_a_secret_and_what_no_provider_has(instance: Instance) -> None:
+    instance.start()
+    ctl(instance, "secret", "set", "db", value=b"v")
+    instance.install("env.yaml", 'tasks: {a: {run: "true", env: {A: "${{ secrets.db }}", B: "${{ secrets.gone }}"}}}')
+    instance.install("file.yaml", 'finally: {z: {run: "true", credentials: {pw: db}}}\ntasks: {a: {run: "true"}}')
+    shown = json.loads(ctl(instance, "-o", "json", "secret", "list").stdout)
+    assert [(each["secret"], each["workflows"]) for each in shown["secrets"]] == [("db", ["env", "file"])]
+    assert shown["notes"] == [
+        "gone is named by env, and no provider has it; store it: pyflowctl secret set gone",
+    ]
+    checks = instance.json("doctor")["checks"]
+    assert [check["found"] for check in checks if check["subject"] == "secrets"] == shown["notes"]
+
+
+def test_what_a_provider_that_cannot_tell_may_have_is_not_called_missing(instance: Instance) -> None:
+    instance.settings(secrets=[{"store": True}, {"command": ["/bin/true"], "only": "team-*"}])
+    instance.start()
+    env = "{A: '${{ secrets.team-db }}', B: '${{ secrets.other }}'}"
+    instance.install("w.yaml", f'tasks: {{a: {{run: "true", env: {env}}}}}')
+    notes = json.loads(ctl(instance, "-o", "json", "secret", "list").stdout)["notes"]
+    assert [note.partition(" ")[0] for note in notes] == ["command", "other"]
+
+
+def test_a_file_that_others_may_read_is_told_in_the_list(instance: Instance) -> None:
+    folder = instance.root / "secrets"
+    folder.mkdir(mode=0o700)
+    (folder / "db").write_text("v")
+    (folder / "db").chmod(0o644)
+    instance.start()
+    shown = json.loads(ctl(instance, "-o", "json", "secret", "list").stdout)
+    assert [note.partition("; ")[0] for note in shown["notes"]] == [f"{folder}/db: others may read or change it"]
+
+
 def test_variables_with_secrets_are_not_handed_on(instance: Instance) -> None:
     instance.settings(secrets=[{"environment": "SECRET_"}])
     instance.start(SECRET_DB="canary-of-the-environment")

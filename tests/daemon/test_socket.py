@@ -396,7 +396,7 @@ def test_the_levels_of_all_requests_are_as_agreed() -> None:
         "StartRun": "OPERATE", "CancelRun": "OPERATE", "RerunRun": "OPERATE", "PauseWorkflow": "OPERATE",
         "SendNotification": "OPERATE", "AnswerApproval": "OPERATE", "Reload": "ADMIN",
         "SetSecret": "ADMIN", "RemoveSecret": "ADMIN", "ListSecrets": "ADMIN", "RekeySecrets": "ADMIN",
-        "ClearCache": "OPERATE",
+        "ClearCache": "OPERATE", "StartBackfill": "OPERATE", "CancelBackfill": "OPERATE", "DeliverHook": "OPERATE",
     }  # fmt: skip
 
 

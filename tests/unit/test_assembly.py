@@ -154,6 +154,30 @@ def test_the_file_lies_over_its_template_and_drop_ins_over_both() -> None:
     assert [(task.name, task.timeout_s) for task in found.tasks] == [("dump", 60.0), ("more", None)]
 
 
+@pytest.mark.parametrize(
+    ("main", "drop_in", "told"),
+    [
+        (
+            "tasks: {dump: {run: x}}\n", "tasks: {dmp: null}\n",
+            'null takes nothing away: below there is no tasks.dmp (did you mean "dump"?)',
+        ),
+        (
+            "template: t\nwith: {host: h}\n", "tasks: {dump: {timeuot: null}}\n",
+            'null takes nothing away: below there is no tasks.dump.timeuot (did you mean "timeout"?)',
+        ),
+    ],
+)  # fmt: skip
+def test_a_null_that_takes_nothing_away_is_told_with_its_place(main: str, drop_in: str, told: str) -> None:
+    found = built(main, drop_in)
+    assert found.workflow is not None
+    [problem] = found.problems
+    assert (problem.file, problem.line, problem.code, problem.message) == ("w.yaml.d/0.yaml", 1, "no_effect", told)
+
+
+def test_a_null_of_a_later_drop_in_takes_away_what_an_earlier_one_brought() -> None:
+    assert built("tasks: {a: {run: x}}\n", "tasks: {b: {run: y}}\n", "tasks: {b: null}\n").problems == []
+
+
 def test_null_in_the_file_takes_away_from_its_template() -> None:
     assert good("template: t\nwith: {host: h}\nschedule: null\n").triggers == ()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pyflowd import on_calendar
 from pyflowd.clock import from_us, to_us
 from pyflowd.cron import parse
 from pyflowd.model import Dst
@@ -158,3 +159,43 @@ def test_an_expression_fires_at_a_minute_or_does_not(row: dict[str, Any]) -> Non
     at_us = to_us(datetime.fromisoformat(row["at"]))
     found = next_slot(parse(row["expr"]), zone("UTC"), Dst.DEBIAN, at_us - 1)
     assert (found == at_us) is wanted, f"next: {from_us(found or 0)}"
+
+
+# ---- Calendars of systemd -------------------------------------------------------------------------------------------
+
+
+def calendars() -> list[dict[str, Any]]:
+    """Those that cron can say."""
+    return [row for row in rows("systemd_calendar.json") if len((row["cron_equivalent"] or "").split()) == 5]
+
+
+def utc_times(row: dict[str, Any], dst: Dst, count: int) -> list[str]:
+    start_us = to_us(datetime.fromisoformat(row["start"]))
+    return [
+        from_us(at_us).isoformat()
+        for at_us in upcoming_cron(row["cron_equivalent"], row["cron_tz"], start_us, count, dst)
+    ]
+
+
+@needs_corpus
+@pytest.mark.parametrize("row", calendars(), ids=lambda row: row["on_calendar"])
+def test_a_calendar_of_systemd_fires_as_in_cron_and_in_a_gap_as_debian_has_it(row: dict[str, Any]) -> None:
+    wanted = row["expected_utc"] if row["cron_agrees"] else row["cronsim_utc"]
+    assert utc_times(row, Dst.DEBIAN, len(wanted)) == wanted, GAP
+
+
+@needs_corpus
+@pytest.mark.parametrize("row", calendars(), ids=lambda row: row["on_calendar"])
+def test_where_a_gap_is_skipped_a_calendar_of_systemd_fires_as_systemd_has_it(row: dict[str, Any]) -> None:
+    assert utc_times(row, Dst.SKIP, len(row["expected_utc"])) == row["expected_utc"]
+
+
+@needs_corpus
+def test_what_systemd_refuses_as_a_calendar_is_refused() -> None:
+    assert CORPUS is not None
+    for row in json.loads((CORPUS / "cron" / "systemd_calendar.json").read_text())["validity"]:
+        if row["accepted"]:
+            on_calendar.to_cron(row["on_calendar"])
+        else:
+            with pytest.raises(ValueError, match=r"^OnCalendar="):
+                on_calendar.to_cron(row["on_calendar"])

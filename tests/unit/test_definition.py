@@ -269,10 +269,21 @@ def test_an_unknown_key_comes_with_the_nearest_word(text: str, word: str) -> Non
 
 @pytest.mark.parametrize(
     "text",
-    ["catchup: all\n", "expect: {}\n"],
+    ["secrets: {}\n"],
 )
 def test_a_key_of_a_later_version_is_refused_as_such(text: str) -> None:
     assert only(refused(text + TASKS)).code == "later"
+
+
+@pytest.mark.parametrize(
+    ("params", "fix"),
+    [("{dya: x}", "declare it under params:"), ("{}", "give it under params: of the trigger, or a default")],
+)
+def test_params_of_a_trigger_that_do_not_fit_come_with_what_to_do(params: str, fix: str) -> None:
+    text = f"params: {{day: {{required: {str(params == '{}').lower()}}}}}\n"
+    text += f"triggers: {{t: {{schedule: '@daily', params: {params}}}}}\n{TASKS}"
+    problem = only(refused(text))
+    assert (problem.code, problem.fix) == ("params", fix)
 
 
 @pytest.mark.parametrize("key", ["resources"])
@@ -283,11 +294,6 @@ def test_a_task_key_of_a_later_version_is_refused_as_such(key: str) -> None:
 @pytest.mark.parametrize("kind", ["steps"])
 def test_a_kind_of_a_later_version_is_refused_as_such(kind: str) -> None:
     assert task_problem(f"{{{kind}: {{}}}}").code == "later"
-
-
-@pytest.mark.parametrize("trigger", ["every", "at", "webhook", "file", "workflow", "boot", "unit"])
-def test_a_trigger_of_a_later_version_is_refused_as_such(trigger: str) -> None:
-    assert only(refused(f"triggers: {{t: {{{trigger}: x}}}}\n{TASKS}")).code == "later"
 
 
 def test_a_merge_key_is_refused_as_such() -> None:

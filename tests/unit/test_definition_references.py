@@ -80,7 +80,7 @@ def test_what_is_there_is_no_problem(text: str) -> None:
         ("tasks: {a: {run: x, if: run.name == 'x'}}\n", 'run has no "name"'),
         ("tasks: {a: {run: x, env: {A: b}, if: env.HOME == 'x'}}\n", 'no variable "HOME"'),
         ("tasks: {a: {run: x, if: secrets.k}}\n", "a secret may not stand here"),
-        ("tasks: {a: {run: x, env: {A: '${{ event.body }}'}}}\n", "not supported by this version"),
+        ("tasks: {a: {run: x, env: {A: '${{ event.body }}'}}}\n", "none of the triggers of this workflow has one"),
         ("env: {A: '${{ tasks.a.state }}'}\ntasks: {a: {run: x}}\n", "not known here"),
         ("tasks: {a: {run: x}}\nfinally: {b: {run: x, if: tasks.c.failed == 1}, c: {run: x}}\n", "does not wait for c"),
         (

@@ -118,6 +118,42 @@ def test_what_else_is_wrong_hides_nothing() -> None:
     assert [problem.code for problem in found.problems] == ["plugin", "value"]
 
 
+GIVING: Known = {"disk": Plugin(name="disk", outputs=(field("free", int), field("total", int)))}
+
+
+def undeclared(task: str, expression: str, known: Known = GIVING) -> list[str]:
+    """Of a workflow whose second task reads the first one's outputs."""
+    env = f'{{A: "${{{{ {expression} }}}}"}}'
+    text = f"tasks:\n  look: {task}\n  tell: {{needs: look, run: 'true', env: {env}}}\n"
+    found = check_plugins(assembled(text), known)
+    assert found.workflow is not None
+    return [str(problem) for problem in found.problems]
+
+
+def test_an_output_that_the_plugin_does_not_declare_is_a_warning_with_its_place() -> None:
+    assert undeclared("{uses: disk}", "tasks.look.outputs.totl") == [
+        'a.yaml:3:50: A: the plugin disk has no output "totl" (did you mean "total"?) (see: pyflowctl kinds disk)'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("task", "expression"),
+    [
+        ("{uses: disk}", "tasks.look.outputs.free"),
+        ("{uses: disk}", "tasks.look.outputs"),
+        ("{uses: disk, outputs: {more: integer}}", "tasks.look.outputs.more"),
+        ("{uses: disk, capture: stdout}", "tasks.look.outputs.stdout"),
+        ("{run: 'true'}", "tasks.look.outputs.totl"),
+    ],
+)
+def test_an_output_that_may_be_there_is_fine(task: str, expression: str) -> None:
+    assert undeclared(task, expression) == []
+
+
+def test_a_plugin_that_does_not_say_what_it_gives_may_give_anything() -> None:
+    assert undeclared("{uses: disk}", "tasks.look.outputs.totl", {"disk": Plugin(name="disk")}) == []
+
+
 def test_before_the_plugins_are_known_nothing_is_said() -> None:
     assert not checked("{uses: nope}", None)
 

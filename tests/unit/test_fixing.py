@@ -228,6 +228,12 @@ def test_a_file_is_replaced_and_keeps_its_mode(tmp_path: Path, capfd: pytest.Cap
     assert '+      ./ship.sh "$DUMP_PATH"' in capfd.readouterr().out
 
 
+def test_where_nothing_is_to_be_changed_that_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "w.yaml"
+    path.write_text(AFTER)
+    assert (thin.main(["fix", str(path)]), capfd.readouterr().out) == (0, "nothing to change\n")
+
+
 def test_a_dry_run_writes_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "w.yaml"
     path.write_text(BEFORE)

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from pyflowctl import linting
+from pyflowctl import linting, surroundings
+from pyflowd import render_host
 from pyflowd.assembly import Assembled, assemble
 from pyflowd.definition_text import Part
+from pyflowd.layout import Style
 from pyflowd.lint import advise
 from pyflowd.lint_host import Surroundings
+from pyflowd.model import Problem
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "etc").glob("*/*.yaml"))
 HERE = Surroundings(
@@ -354,3 +357,46 @@ def test_a_secret_where_it_would_be_kept_or_shown_is_refused(task: str) -> None:
 )
 def test_a_secret_that_goes_to_a_process_or_a_server_is_not_refused(task: str) -> None:
     assert refused(f"env: {{TOKEN: '${{{{ secrets.t }}}}', PLAIN: a}}\ntasks: {{a: {task}}}\n") == []
+
+
+def test_a_condition_over_params_of_a_template_is_not_called_unreachable(tmp_path: Path) -> None:
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "workflows").mkdir()
+    template = "params: {full: {type: boolean, default: false}}\ntasks: {a: {run: x}, b: {if: template.full, run: x}}\n"
+    (tmp_path / "templates" / "t.yaml").write_text(template)
+    assert linted(tmp_path / "workflows", "template: t\n") == []
+
+
+def test_a_problem_of_a_template_is_told_once_for_all_files_that_are_built_from_it() -> None:
+    problem = Problem(file="templates/t.yaml", line=1, column=1, code="value", message="wrong")
+    shown = render_host.lint(2, [problem, problem], Style())
+    assert shown == ["templates/t.yaml:1:1: error: wrong [value]", "2 files checked: 1 error, 0 warnings"]
+
+
+def test_a_folder_is_said_to_be_one(tmp_path: Path) -> None:
+    [problem] = linting.check_files([str(tmp_path)])
+    assert (problem.message, problem.fix) == ("this is a folder", f"name the files in it: {tmp_path}/*.yaml")
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("workflows/other.yaml", "pools: {api: 4}\ntasks: {a: {run: x}}\n"),
+        ("workflows/w.yaml.d/1.yaml", "pools: {api: 4}\n"),
+        ("workflows/other.yaml.d/1.yaml", "pools: {api: 4}\n"),
+        ("templates/t.yaml", "pools: {api: 4}\ntasks: {a: {run: x}}\n"),
+        ("vendor/workflows/v.json", '{"pools": {"api": 4}, "tasks": {"a": {"run": "x"}}}'),
+        ("pyflowd.yaml", "pools: {api: 4}\n"),
+    ],
+)
+def test_a_pool_is_known_wherever_it_has_its_size_from(tmp_path: Path, file: str, text: str) -> None:
+    (tmp_path / "workflows").mkdir()
+    assert linted(tmp_path / "workflows", "tasks: {a: {run: x, pool: {api: 2}}}\n") == [("unsized_pool", 1, 28)]
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text(text)
+    surroundings._pools.cache_clear()
+    assert linted(tmp_path / "workflows", "tasks: {a: {run: x, pool: {api: 2}}}\n") == []
+
+
+def test_of_a_file_that_is_in_no_workflows_folder_nobody_knows_the_pools(tmp_path: Path) -> None:
+    assert linted(tmp_path, "tasks: {a: {run: x, pool: api}}\n") == []

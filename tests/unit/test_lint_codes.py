@@ -30,9 +30,25 @@ SHOWN: dict[str, dict[str, bytes]] = {
         "w.yaml": b"a0: &a0 [x]\n"
         + b"".join(b"a%d: &a%d [%s]\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 10)) for n in range(1, 8))
     },
+    "never_fires": {
+        "workflows/w.yaml": b"schedule: {cron: '0 9 * * sun', calendar: workdays}\ntasks: {a: {run: echo a}}\n",
+        "pyflowd.yaml": b"calendars: {workdays: {days: mon-fri}}\n",
+    },
+    "unknown_blackout": {
+        "workflows/w.yaml": b"schedule: {cron: '0 9 * * *', blackout: freez}\ntasks: {a: {run: echo a}}\n",
+        "pyflowd.yaml": b"blackouts: {freeze: {daily: '22:00-02:00'}}\n",
+    },
+    "unknown_calendar": {
+        "workflows/w.yaml": b"schedule: {cron: '0 9 * * *', calendar: workday}\ntasks: {a: {run: echo a}}\n",
+        "pyflowd.yaml": b"calendars: {workdays: {days: mon-fri}}\n",
+    },
     "unknown_channel": {
         "workflows/w.yaml": b"notify: oncal\ntasks: {a: {run: echo a}}\n",
         "pyflowd.yaml": b"channels: {oncall: {webhook: {url: https://example.com/}}}\n",
+    },
+    "unsized_pool": {
+        "workflows/w.yaml": b"tasks: {a: {run: echo a, pool: crm-apo}}\n",
+        "workflows/other.yaml": b"pools: {crm-api: 4}\ntasks: {a: {run: echo a}}\n",
     },
     "unreadable": {"other.yaml": b""},
 }

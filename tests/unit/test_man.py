@@ -152,7 +152,14 @@ def test_the_example_of_the_secrets_is_settings() -> None:
 def test_the_examples_of_the_settings_are_settings() -> None:
     lines = re.findall(r"^Example:\n(.+)$", section("pyflowd.yaml.5", "SETTINGS"), re.MULTILINE)
     found = settings.parse("pyflowd.yaml", "\n".join(lines).encode())
-    assert (len(lines), found.max_tasks, found.group_operate) == (14, 64, "wheel")
+    assert (len(lines), found.max_tasks, found.group_operate) == (16, 64, "wheel")
+
+
+def test_the_examples_of_calendars_are_calendars() -> None:
+    lines = re.findall(r"^Example:\n(.+)$", section("pyflowd.yaml.5", "CALENDARS"), re.MULTILINE)
+    found = [settings.parse("pyflowd.yaml", line.encode()) for line in lines]
+    assert len(lines) == 9
+    assert all(each.calendars or each.blackouts for each in found)
 
 
 def test_the_defaults_in_the_manual_are_the_defaults() -> None:
@@ -219,7 +226,7 @@ def _whole(heading: str, example: str) -> str:
     """A whole definition round an example."""
     tasks = "tasks:\n  dump: {run: 'true'}\n  check: {run: 'true'}\n"
     match heading:
-        case "KEYS OF A WORKFLOW" | "SCHEDULES" | "PLACES" | "GATES":
+        case "KEYS OF A WORKFLOW" | "SCHEDULES" | "EVENTS" | "PLACES" | "GATES":
             return example if example.startswith("tasks:") else _params(example) + example + tasks
         case "PARAMS":
             return f"params:\n{_indented(example, 2)}{tasks}"
@@ -228,6 +235,7 @@ def _whole(heading: str, example: str) -> str:
         case _:
             run = "" if _KIND.search(example) else "    run: 'true'\n"
             needs = "" if "needs:" in example else "    needs: dump\n"
+            tasks = ("triggers: {in: {file: /in/*}}\n" if "event." in example else "") + tasks
             return f"{_params(example)}{tasks}  it:\n{run}{needs}{_indented(example, 4)}"
 
 
@@ -245,6 +253,7 @@ def _params(example: str) -> str:
         "KEYS OF A WORKFLOW",
         "KEYS OF A TASK",
         "SCHEDULES",
+        "EVENTS",
         "PARAMS",
         "RETRIES",
         "LOOPS",

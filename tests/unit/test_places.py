@@ -64,6 +64,54 @@ def test_a_smaller_key_comes_first() -> None:
     assert granted(of) == [run(3)]
 
 
+def test_who_waits_for_a_run_that_another_has_called_can_be_part_of_a_circle() -> None:
+    of = places()
+    caller, joined = Who(1, 0), Who(2, 0)
+    of.ask(caller, want(A), 1, [run(1)])
+    of.ask(joined, want(B), 2, [run(2)])
+    assert granted(of) == [caller, joined]
+    of.join(joined, 3, [run(2)])
+    of.ask(Who(3, 0), want(B), 3, [run(3), caller, run(1)])
+    assert granted(of) == []
+    assert of.stuck() == Who(3, 0)
+    of.part(joined, 3)
+    assert of.stuck() is None
+
+
+def test_who_waits_for_a_run_with_no_place_of_its_own_can_be_part_of_a_circle() -> None:
+    of = places()
+    joined = Who(2, 0)
+    of.ask(joined, want(B), 1, [run(2)])
+    assert granted(of) == [joined]
+    of.ask(run(3), want(B), 2)
+    assert granted(of) == []
+    assert (of.may_be_stuck, of.stuck()) == (False, None)
+    of.join(joined, 3, [run(2)])
+    assert (of.may_be_stuck, of.stuck()) == (True, run(3))
+
+
+def test_a_pool_that_became_smaller_keeps_nobody_from_the_slots_that_its_caller_holds() -> None:
+    sizes = {"crm": 3}
+    of = Places(lambda name: sizes[name])
+    of.ask(Who(1, 0), want(crm=3), 1, [run(1)])
+    assert granted(of) == [Who(1, 0)]
+    sizes["crm"] = 1
+    of.ask(Who(2, 0), want(crm=2), 2, [run(2), Who(1, 0), run(1)])
+    of.ask(Who(2, 1), want(crm=2), 3, [run(2), Who(1, 0), run(1)])
+    assert granted(of) == [Who(2, 0)]
+    assert of.used(CRM) == 3
+    assert of.stuck() is None
+
+
+def test_while_the_host_is_full_only_those_go_who_need_no_place_of_it() -> None:
+    of = places()
+    of.ask(Who(1, 0), want(A), 1, [run(1)], needs_host=True)
+    of.ask(Who(2, 0), want(B), 2, [run(2)])
+    assert list(of.grant(lambda _: True, lambda: False)) == [Who(2, 0)]
+    of.stir()
+    assert list(of.grant(lambda _: True, lambda: True)) == [Who(1, 0)]
+
+
 def test_slots_of_a_pool_are_counted() -> None:
     of = places()
     for number, slots in ((1, 2), (2, 1), (3, 1)):

@@ -211,3 +211,11 @@ def test_a_callback_that_was_taken_back_is_not_called() -> None:
     cancel.on_cancel(lambda: calls.append("called"))()
     cancel.set()
     assert calls == []
+
+
+def test_what_is_submitted_after_the_stop_is_not_run() -> None:
+    pool = Pool(1)
+    pool.stop(0)
+    pool.submit("late", lambda _: "done")
+    assert (pool.under_way, pool.receive()) == (frozenset(), [])
+    pool.close()

@@ -17,6 +17,7 @@ from pyflowd import layout, render
 from pyflowd.commandline import parse
 from pyflowd.errors import NotFound, Refused
 from pyflowd.layout import Cell, Style, Table, fit, span, text_width, wrapped
+from pyflowd.model import Problem
 from pyflowd.protocol import (
     AnswerView,
     ApprovalPage,
@@ -37,12 +38,12 @@ from pyflowd.protocol import (
 from pyflowd.render_graph import graph, layers
 from pyflowd.render_runs import progress
 from pyflowd.render_tasks import task_phrase
-from tests.unit import views, views_language
+from tests.unit import views, views_explain, views_language
 from tests.unit.views import DIAMOND, FAILED, HOST, NOW_US, QUEUED, RUNNING, SUCCEEDED, TASKS, WORKFLOWS
 from tests.unit.views_language import ACCOUNTS, APPROVAL, APPROVE, FETCH, HANDLERS, ITEM, SKIPPED, SYNC
 
 LOOP = TaskView(task="a", state="running", attempts=3, pass_number=3, passes_max=9)
-REPLIES = views.REPLIES | views_language.REPLIES
+REPLIES = views.REPLIES | views_language.REPLIES | views_explain.REPLIES
 SNAPSHOTS = Path(__file__).resolve().parent.parent / "snapshots"
 TERMINAL = Style(width=80, terminal=True, timezone="Europe/Berlin", now_us=NOW_US)
 STYLES = {
@@ -372,6 +373,15 @@ def test_the_mark_of_a_workflow_is_that_of_the_worst() -> None:
 def test_schedules_that_start_nothing_are_told_in_the_list() -> None:
     view = WorkflowView(workflow="w", state="active", schedules=["@daily"], disabled=True)
     assert "disabled" in output("list", TERMINAL, [WorkflowPage(workflows=[view])]).decode()
+
+
+def test_a_problem_of_a_template_is_told_once_with_the_workflows_that_are_built_from_it() -> None:
+    wrong = Problem(file="templates/t.yaml", line=3, column=5, code="value", message="url: the text is empty")
+    own = Problem(file="c.yaml", line=1, column=1, code="value", message="wrong")
+    views = [WorkflowView(workflow=name, state="broken", problems=[wrong]) for name in "ab"]
+    views.append(WorkflowView(workflow="c", state="broken", problems=[own]))
+    below = output("list", TERMINAL, [WorkflowPage(workflows=views)]).decode().splitlines()[4:6]
+    assert below == ["  ✗ templates/t.yaml:3:5: url: the text is empty; in a, b", "  ✗ c.yaml:1:1: wrong"]
 
 
 def test_what_of_the_folder_is_ignored_stands_below_the_list() -> None:

@@ -45,7 +45,7 @@ def test_a_kind_is_shown_with_inputs_outputs_and_an_example() -> None:
         "  uses: sql",
         "  with:",
         '    query: "..."',
-        "    password: ${{ env.PASSWORD }}",
+        "    password: ${{ secrets.NAME }}",
     ]
 
 

@@ -15,15 +15,28 @@ from hypothesis import strategies as st
 
 from pyflowd.clock import US, to_us
 from pyflowd.cron import parse
-from pyflowd.model import Dst, Overlap, RunState, Schedule, SlotReason
+from pyflowd.fates import Due, fate
+from pyflowd.model import Catchup, CatchupPolicy, Dst, Overlap, RunState, Schedule, SlotReason
 from pyflowd.overlap import Decision, Enqueue, RefuseFull, RunRef, Skip, Start, decide
-from pyflowd.schedule import Due, Timetable, fate, jitter_us, next_slot, slots, upcoming_cron
+from pyflowd.schedule import (
+    CronTimes,
+    EveryTimes,
+    from_slots,
+    instant_us,
+    jitter_us,
+    next_slot,
+    random_jitter_us,
+    slots,
+    upcoming_cron,
+)
+from pyflowd.timetable import Timetable
 from pyflowd.zones import Zone, host_zone, zone
 from tests import cron_oracle
 from tests.unit.test_cron import expressions
 
 HOUR_US = 3600 * US
 DAY_US = 24 * HOUR_US
+MINUTE_US = 60 * US
 
 
 def at(text: str) -> int:
@@ -192,6 +205,100 @@ def test_slots_are_strictly_after_and_strictly_increasing(expr: str, name: str, 
         before_us = slot_us
 
 
+# ---- What a change leaves out ---------------------------------------------------------------------------------------
+
+
+def left_out_by_hand(expr: str, where: Zone, dst: Dst, first_us: int, last_us: int) -> set[int]:
+    """Minute by minute: what the clock on the wall shows a second time, and gaps that hold a time of `expr`."""
+    cron, found = parse(expr), set()
+    kept = set(slots(cron, where, dst, first_us, last_us))
+    if cron.any_hour or dst is Dst.BOTH:
+        return set()
+    for at_us in range(first_us + MINUTE_US, last_us + 1, MINUTE_US):
+        before, here = (where.local(us).replace(tzinfo=None) for us in (at_us - MINUTE_US, at_us))
+        naive = int((here - datetime(1970, 1, 1)).total_seconds()) // 60  # noqa: DTZ001 - a time on the wall
+        if cron.next_from(naive) == naive:
+            found.add(at_us)
+        skipped = int((here - before).total_seconds()) // 60 - 1
+        if skipped > 0 and dst is Dst.SKIP and (cron.next_from(naive - skipped) or naive) < naive:
+            found.add(at_us)
+    return found - kept
+
+
+@pytest.mark.parametrize("expr", EXPRESSIONS)
+@pytest.mark.parametrize("dst", Dst)
+@pytest.mark.parametrize("name", ["Europe/Berlin", "Australia/Lord_Howe", "America/Sao_Paulo", "Pacific/Apia"])
+def test_what_a_change_leaves_out_is_what_the_clock_on_the_wall_says(name: str, dst: Dst, expr: str) -> None:
+    where = zone(name)
+    for change in cron_oracle.changes(where.info, 2010, 2012):
+        first_us, last_us = to_us(change - timedelta(hours=3)), to_us(change + timedelta(hours=3))
+        times = CronTimes(parse(expr), where, dst)
+        found = {slot.at_us for slot in from_slots(times, first_us, last_us) if slot.left_out}
+        assert found == left_out_by_hand(expr, where, dst, first_us, last_us)
+
+
+@settings(deadline=None)
+@given(expr=expressions(), name=st.sampled_from(ZONES), start_s=st.integers(0, 4_000_000_000), dst=st.sampled_from(Dst))
+def test_what_is_left_out_stands_between_the_slots_and_takes_the_place_of_none(
+    expr: str, name: str, start_s: int, dst: Dst
+) -> None:
+    try:
+        cron = parse(expr)
+    except ValueError:
+        return
+    all_of_them = list(islice(from_slots(CronTimes(cron, zone(name), dst), start_s * US, 2**62), 20))
+    instants = [slot.at_us for slot in all_of_them]
+    kept = [slot.at_us for slot in all_of_them if not slot.left_out]
+    assert instants == sorted(set(instants))
+    assert kept == list(islice(slots(cron, zone(name), dst, start_s * US, 2**62), len(kept)))
+
+
+# ---- Intervals and single times -------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(anchor=st.integers(0, 2**50), every=st.integers(US, 2**45), after=st.integers(0, 2**50))
+def test_an_interval_is_the_first_whole_number_of_times_after(anchor: int, every: int, after: int) -> None:
+    slot = EveryTimes(anchor, every).next_after(after)
+    assert slot is not None
+    passed, rest = divmod(slot.at_us - anchor, every)
+    assert rest == 0
+    assert passed >= 1
+    assert slot.at_us > after
+    assert passed == 1 or slot.at_us - every <= after
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("2024-03-31 02:30", "2024-03-31T03:00:00+02:00"),  # in the gap: at its end
+        ("2024-10-27 02:30", "2024-10-27T02:30:00+02:00"),  # in the fold: the first
+        ("2024-10-27T02:30:00+01:00", "2024-10-27T02:30:00+01:00"),
+        ("2024-06-01T12:00:00Z", "2024-06-01T14:00:00+02:00"),
+        ("2024-06-01 12:00", "2024-06-01T12:00:00+02:00"),
+    ],
+)
+def test_a_single_time_is_one_instant(text: str, wanted: str) -> None:
+    assert instant_us(text, zone("Europe/Berlin")) == at(wanted)
+
+
+# ---- Random jitter --------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(host=st.text(max_size=5), at_us=st.integers(0, 2**50), to_next=st.integers(1, 2**40), most_s=st.floats(0, 9e4))
+def test_a_random_jitter_stays_before_the_next_slot(host: str, at_us: int, to_next: int, most_s: float) -> None:
+    late_us = random_jitter_us(host, "w", "t", most_s, at_us, at_us + to_next)
+    assert 0 <= late_us < max(1, min(to_next, most_s * US))
+    assert late_us == random_jitter_us(host, "w", "t", most_s, at_us, at_us + to_next)
+
+
+def test_a_random_jitter_is_drawn_anew_for_each_slot_and_fills_its_span() -> None:
+    drawn = sorted(random_jitter_us("host", "w", "t", 3600.0, n * DAY_US, None) for n in range(1000))
+    assert len(set(drawn)) == 1000
+    assert [drawn[n] / (3600 * US) for n in (100, 500, 900)] == pytest.approx([0.1, 0.5, 0.9], abs=0.05)
+
+
 # ---- Zones ----------------------------------------------------------------------------------------------------------
 
 
@@ -248,7 +355,6 @@ def test_the_host_names_its_zone(
 # ---- The timetable --------------------------------------------------------------------------------------------------
 
 NOON = at("2024-06-01T12:00:00+00:00")
-MINUTE_US = 60 * US
 
 
 def trigger(cron: str, name: str = "t", jitter_s: float = 0.0, enabled: bool = True) -> Schedule:
@@ -324,18 +430,46 @@ def test_a_small_step_forward_fires_the_newest() -> None:
     assert [due.reason for due in found] == [SlotReason.LATE, SlotReason.LATE, None]
 
 
-def test_a_step_forward_over_three_hours_fires_nothing() -> None:
+def test_a_step_forward_over_three_hours_is_one_decision_the_newest_fires() -> None:
     table = timetable(trigger("0 * * * *"))
     table.due(NOON, 0)
     found = table.due(NOON + 4 * HOUR_US, 1)
-    assert [due.reason for due in found] == [SlotReason.CLOCK_STEP] * 4
+    assert [due.reason for due in found] == [SlotReason.CLOCK_STEP] * 3 + [None]
+
+
+@pytest.mark.parametrize(
+    ("cron", "catchup"),
+    [("30 13 * * *", None), ("0 * * * *", Catchup(policy=CatchupPolicy.NONE)), ("45 15 * * *", Catchup(within_s=600))],
+    ids=["too old", "none", "too old for its own rule"],
+)
+def test_a_step_forward_fires_nothing_that_a_down_time_would_not(cron: str, catchup: Catchup | None) -> None:
+    table = Timetable("host", zone("UTC"))
+    table.set_workflow("w", (trigger(cron),), NOON, catchup=catchup)
+    table.due(NOON, 0)
+    found = table.due(NOON + 4 * HOUR_US, 1)
+    assert {due.reason for due in found} == {SlotReason.CLOCK_STEP}
+
+
+def test_a_step_forward_makes_up_for_one_slot_even_where_a_down_time_makes_up_for_all() -> None:
+    table = Timetable("host", zone("UTC"))
+    every = Catchup(policy=CatchupPolicy.ALL, within_s=86_400)
+    table.set_workflow("w", (trigger("0 * * * *"),), NOON, catchup=every)
+    table.due(NOON, 0)
+    found = table.due(NOON + 4 * HOUR_US, 1)
+    assert [due.reason for due in found] == [SlotReason.CLOCK_STEP] * 3 + [None]
+
+
+def test_a_machine_that_slept_for_long_does_not_make_up_for_what_is_too_old() -> None:
+    table = timetable(trigger("0 13 * * *"))
+    table.due(NOON, 0)
+    assert [due.reason for due in table.due(NOON + 3 * HOUR_US, 3 * HOUR_US)] == [SlotReason.DEADLINE]
 
 
 def test_a_step_is_known_over_a_limit() -> None:
     table = timetable(trigger("0 * * * *"))
     table.due(NOON, 0)
     found = table.due(NOON + 4 * HOUR_US, 1, limit=1) + table.due(NOON + 4 * HOUR_US, 2)
-    assert [due.reason for due in found] == [SlotReason.CLOCK_STEP] * 4
+    assert [due.reason for due in found] == [SlotReason.CLOCK_STEP] * 3 + [None]
 
 
 def test_after_a_step_forward_the_next_slot_fires() -> None:
@@ -399,14 +533,16 @@ def test_an_edited_schedule_creates_no_past_firings() -> None:
     assert table.next_due_us() == NOON + HOUR_US + DAY_US
 
 
-def test_a_slot_that_waits_for_its_jitter_outlives_an_edit() -> None:
+def test_a_slot_that_waits_for_its_jitter_is_overdue_before_it_is_due() -> None:
+    table = timetable(trigger("0 13 * * *", jitter_s=3600))
+    assert [slot.at_us for slot in table.overdue("w", "t", NOON + HOUR_US + MINUTE_US)] == [NOON + HOUR_US]
+
+
+def test_after_an_edit_slots_begin_with_the_edit() -> None:
     table = timetable(trigger("0 13 * * *", jitter_s=3600))
     table.set_workflow("w", (trigger("*/10 * * * *"),), NOON + HOUR_US + MINUTE_US)
-    assert nominal(table.due(NOON + HOUR_US + 20 * MINUTE_US, 0)) == [
-        NOON + HOUR_US,
-        NOON + HOUR_US + 10 * MINUTE_US,
-        NOON + HOUR_US + 20 * MINUTE_US,
-    ]
+    found = nominal(table.due(NOON + HOUR_US + 20 * MINUTE_US, 0))
+    assert found == [NOON + HOUR_US + 10 * MINUTE_US, NOON + HOUR_US + 20 * MINUTE_US]
 
 
 def test_a_removed_workflow_has_no_slots() -> None:
@@ -432,31 +568,41 @@ def test_reloading_over_and_over_does_not_grow_the_heap() -> None:
 
 def test_reboot_triggers_are_kept_apart() -> None:
     table = timetable(trigger("@reboot"))
-    assert table.reboot_triggers() == [("w", trigger("@reboot"))]
+    assert table.boot_triggers() == [("w", trigger("@reboot"))]
     assert table.next_due_us() is None
     table.remove_workflow("w")
-    assert table.reboot_triggers() == []
+    assert table.boot_triggers() == []
+
+
+def missed(table: Timetable, of: Schedule, until_us: int, anchor_us: int = NOON) -> list[int]:
+    known_us = table.accounted_us("w", of, anchor_us, NOON, until_us)
+    return [slot.at_us for slot in table.missed("w", of, anchor_us, NOON, known_us)]
 
 
 def test_missed_slots_are_those_after_the_cursor_up_to_the_start() -> None:
-    table = timetable()
-    found = list(table.missed("w", trigger("0 * * * *"), NOON, NOON + 3 * HOUR_US))
+    found = missed(timetable(), trigger("0 * * * *"), NOON + 3 * HOUR_US)
     assert found == [NOON + n * HOUR_US for n in (1, 2, 3)]
 
 
 def test_a_slot_that_waits_for_its_jitter_is_not_missed() -> None:
     hourly = trigger("0 * * * *", jitter_s=1800)
     start_us = NOON + 2 * HOUR_US + jitter_us("host", "w", "t", 1800) - 1
-    assert list(timetable().missed("w", hourly, NOON, start_us)) == [NOON + HOUR_US]
+    assert missed(timetable(), hourly, start_us) == [NOON + HOUR_US]
 
 
-def test_a_restart_neither_loses_nor_doubles_a_slot_that_waits_for_its_jitter() -> None:
-    hourly = trigger("0 * * * *", jitter_s=1800)
+@pytest.mark.parametrize("drawn", [False, True])
+@settings(deadline=None)
+@given(minutes=st.integers(0, 300))
+def test_a_restart_neither_loses_nor_doubles_a_slot_that_waits_for_its_jitter(drawn: bool, minutes: int) -> None:
+    hourly = Schedule(name="t", cron="0 * * * *", timezone="UTC", jitter_s=5400, random_jitter=drawn)
+    start_us, end_us = NOON + minutes * MINUTE_US, NOON + 8 * HOUR_US
     table = Timetable("host", zone("UTC"))
-    start_us = NOON + 2 * HOUR_US + jitter_us("host", "w", "t", 1800) - 1
-    missed = list(table.missed("w", hourly, NOON, start_us))
-    table.set_workflow("w", (hourly,), start_us, {"t": missed[-1]})
-    assert missed + nominal(table.due(start_us + 1, 0)) == [NOON + HOUR_US, NOON + 2 * HOUR_US]
+    known_us = table.accounted_us("w", hourly, NOON, NOON, start_us)
+    found = [slot.at_us for slot in table.missed("w", hourly, NOON, NOON, known_us)]
+    table.set_workflow("w", (hourly,), start_us, {"t": known_us})
+    found += nominal(table.due(end_us, 0))
+    assert found == [NOON + n * HOUR_US for n in range(1, len(found) + 1)]
+    assert len(found) >= 6
 
 
 def test_what_is_coming_is_listed_in_order() -> None:

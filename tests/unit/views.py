@@ -9,6 +9,8 @@ from msgspec.structs import replace
 from pyflowd.clock import to_us
 from pyflowd.model import Fate, Problem
 from pyflowd.protocol import (
+    BackfillPage,
+    BackfillView,
     ChangePage,
     ChangeView,
     DefinitionView,
@@ -337,7 +339,31 @@ SECRET_SET = SecretAnswer(
     action="set", name="db-password", version=1, notes=["a key was made for the store: /etc/pyflow/secrets.key"]
 )
 SECRET_REKEYED = SecretAnswer(action="rekeyed", count=3, notes=["the key is in /k; keep a copy"])
+BACKFILL = BackfillView(
+    backfill=3, workflow="nightly-backup", trigger="schedule", state="running",
+    from_us=at_us("2026-02-01T00:00:00+01:00"), until_us=at_us("2026-02-28T23:59:00+01:00"),
+    created_us=NOW_US - 60_000_000, total=28, waiting=15, live=[61], succeeded=11, failed=1,
+    why_waiting="1 of its runs is live", params={"full": True}, requested_by="anna",
+)  # fmt: skip
+BACKFILLS = [
+    BACKFILL,
+    BackfillView(
+        backfill=2, workflow="report", trigger="hourly", state="cancelled", from_us=at_us("2026-02-01T00:00:00+01:00"),
+        until_us=at_us("2026-02-02T00:00:00+01:00"), created_us=NOW_US - 90_000_000, total=25, waiting=0, succeeded=2,
+        cancelled=1, parallel=4, newest_first=True, only_missing=True, requested_by="root", cancelled_by="anna",
+        ended_us=NOW_US - 80_000_000,
+    ),
+]  # fmt: skip
+BACKFILL_PLAN = replace(
+    BACKFILL, backfill=0, state="planned", total=2, waiting=2, live=[], succeeded=0, failed=0, why_waiting="",
+    left_out=26, only_missing=True, slots=[at_us("2026-02-03T02:30:00+01:00"), at_us("2026-02-04T02:30:00+01:00")],
+)  # fmt: skip
 REPLIES: dict[str, tuple[str, list[Reply]]] = {
+    "backfills": ("backfills", [BackfillPage(backfills=BACKFILLS)]),
+    "run-for": ("run nightly-backup --for 2026-02-01..2026-02-28 -p full=true", [BACKFILL]),
+    "run-for-dry": ("run nightly-backup --for 2026-02-01..2026-02-28 --only-missing --dry-run", [BACKFILL_PLAN]),
+    "cancel-backfill": ("cancel --backfill 2", [BACKFILLS[1]]),
+    "status-host-backfill": ("status", [replace(IDLE, backfills=[BACKFILL])]),
     "status-host": ("status", [HOST]),
     "status-idle": ("status", [IDLE]),
     "status-run": ("status 42", [FAILED, TaskPage(tasks=TASKS[:3]), TaskPage(tasks=TASKS[3:])]),
