@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.harness import say
-from pyflowd import expression
+from pyflowd.expressions import expression
 
 CONDITION = "params.full and tasks.scan.outputs.count >= 3"
 NAMES = expression.Variables({"params": {"full": True}, "tasks": {"scan": {"outputs": {"count": 3}}}})

@@ -18,12 +18,12 @@ from typing import Any
 import requests
 
 from benchmarks.harness import daemon, in_turns, ratio, say, wall_s
+from pyflowd.base.pool import Pool
 from pyflowd.clock import SystemClock
-from pyflowd.expression_values import Variables
-from pyflowd.http_call import perform
-from pyflowd.http_request import build
-from pyflowd.model import Http
-from pyflowd.pool import Pool
+from pyflowd.expressions.expression_values import Variables
+from pyflowd.http.http_call import perform
+from pyflowd.http.http_request import build
+from pyflowd.model.kinds import Http
 
 TASKS = 200
 AT_ONCE = 50

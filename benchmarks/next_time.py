@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from croniter import croniter
 
 from benchmarks.harness import say
+from pyflowd.base.zones import zone
 from pyflowd.clock import to_us
-from pyflowd.cron import parse
-from pyflowd.model import Dst
-from pyflowd.schedule import next_slot
-from pyflowd.zones import zone
+from pyflowd.model.triggers import Dst
+from pyflowd.schedules.cron import parse
+from pyflowd.schedules.schedule import next_slot
 
 EXPRESSIONS = ("* * * * *", "*/5 * * * *", "0 * * * *", "30 2 * * *", "0 9 * * 1-5", "0 0 L * *", "15 3 1 */2 *")
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

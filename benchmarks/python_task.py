@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.harness import command_s, in_turns, ratio, say
-from pyflowd import process
-from pyflowd.model import Python
+from pyflowd.base import process
+from pyflowd.model.kinds import Python
 
 
 def main(rounds: int = 60) -> None:

@@ -34,7 +34,7 @@ def visible_s(bench: Bench, number: int) -> float:
     """From the rename into place to the daemon's own word that the definition is in force."""
     from pyflowctl.client import connect
     from pyflowd.errors import NotFound
-    from pyflowd.protocol import ShowWorkflow
+    from pyflowd.protocol.requests import ShowWorkflow
 
     beside = bench.root / "beside"
     beside.write_text(f"tasks: {{a: {{run: echo {number}}}}}\n")

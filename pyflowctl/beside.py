@@ -11,19 +11,20 @@ from functools import lru_cache
 
 from pyflowctl import link
 from pyflowctl.surroundings import instance_of
-from pyflowd import definition_uses, plugin_survey
-from pyflowd.assembly import Assembled, Missing
-from pyflowd.definition_kinds import KINDS
-from pyflowd.definition_text import Part, Role
-from pyflowd.document import quote
-from pyflowd.fields import suggest
-from pyflowd.filenames import is_drop_in_folder, split_name
-from pyflowd.listing import Listing, list_templates, look_at, look_for_template
-from pyflowd.loader_frames import Folders
-from pyflowd.model import Problem
-from pyflowd.plugin_checks import uses_plugins
-from pyflowd.plugins import Known
-from pyflowd.sources import Sources, folder_of
+from pyflowd.base.filenames import is_drop_in_folder, split_name
+from pyflowd.folder.listing import Listing, list_templates, look_at, look_for_template
+from pyflowd.folder.loader_frames import Folders
+from pyflowd.folder.sources import Sources, folder_of
+from pyflowd.language import definition_uses
+from pyflowd.language.assembly import Assembled, Missing
+from pyflowd.language.definition_kinds import KINDS
+from pyflowd.language.definition_text import Part, Role
+from pyflowd.language.document import quote
+from pyflowd.language.fields import suggest
+from pyflowd.language.plugins import Known
+from pyflowd.model.problem import Problem
+from pyflowd.plugins import plugin_survey
+from pyflowd.plugins.plugin_checks import uses_plugins
 
 _KNOWN = "templates"
 

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator
 
 from pyflowctl.client import Client, connect
 from pyflowd.errors import PyflowError
-from pyflowd.grammar import (
+from pyflowd.protocol.requests import GetGraph, ListChanges, ListRuns, ListSecrets, ShowWorkflow
+from pyflowd.protocol.views import ChangePage, DefinitionView, GraphView, RunView, SecretPage
+from pyflowd.render.grammar import (
     BY_NAME,
     COMMANDS,
     EXPORTS,
@@ -21,19 +23,7 @@ from pyflowd.grammar import (
     CommandSpec,
     Option,
 )
-from pyflowd.layout import clean
-from pyflowd.protocol import (
-    ChangePage,
-    DefinitionView,
-    GetGraph,
-    GraphView,
-    ListChanges,
-    ListRuns,
-    ListSecrets,
-    RunView,
-    SecretPage,
-    ShowWorkflow,
-)
+from pyflowd.render.layout import clean
 
 _TIMEOUT_S = 2.0
 _VERSIONS = 20
@@ -115,11 +105,11 @@ def _names(kinds: str, arguments: list[str], values: dict[str, str], current: st
     if "clear" in wanted:
         yield "clear", "make earlier successes be forgotten"
     if "kind" in wanted:
-        from pyflowd.kinds import ABOUT
+        from pyflowd.language.kinds import ABOUT
 
         yield from ((name, about.summary) for name, about in ABOUT.items())
     if "code" in wanted:
-        from pyflowd.lint_codes import CODES
+        from pyflowd.lint.lint_codes import CODES
 
         yield from ((code.name, code.meaning) for code in CODES.values())
     if "shell" in wanted:

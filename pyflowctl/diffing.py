@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from pyflowctl import link
 from pyflowctl.client import Client, connect
-from pyflowd import commandline, diff, render_diff, render_json
-from pyflowd.commandline import Words
-from pyflowd.layout import Style, page
-from pyflowd.protocol import DefinitionView
+from pyflowd.protocol.views import DefinitionView
+from pyflowd.render import commandline, diff, render_diff, render_json
+from pyflowd.render.commandline import Words
+from pyflowd.render.layout import Style, page
 
 Named = tuple[str, str]
 """A workflow and one of its versions; empty: the one in force."""

@@ -7,11 +7,11 @@ import sys
 
 from pyflowctl import link
 from pyflowctl.client import connect
-from pyflowd import render_host, render_json
-from pyflowd.commandline import Words
 from pyflowd.errors import PyflowError, Unavailable
-from pyflowd.layout import Style, page, zone_of
-from pyflowd.protocol import HealthView
+from pyflowd.protocol.views import HealthView
+from pyflowd.render import render_host, render_json
+from pyflowd.render.commandline import Words
+from pyflowd.render.layout import Style, page, zone_of
 from pyflowd.version import VERSION
 
 Check = tuple[str, str, str]

@@ -9,15 +9,19 @@ import os
 
 from pyflowctl import imports, link
 from pyflowctl.beside import Beside
-from pyflowd import grammar, paths, unit_export
-from pyflowd.assembly import assemble
-from pyflowd.commandline import Words, is_file
-from pyflowd.definition_text import Part
+from pyflowd import paths
+from pyflowd.base.filenames import SUFFIXES, looks_like_definition, split_name
+from pyflowd.conversion import unit_export
 from pyflowd.errors import NotFound, Refused, UsageError
-from pyflowd.filenames import SUFFIXES, looks_like_definition, split_name
-from pyflowd.layout import Style, bold, clean, page, plural
-from pyflowd.model import Problem, Severity, Workflow, is_name
-from pyflowd.render_json import encode
+from pyflowd.language.assembly import assemble
+from pyflowd.language.definition_text import Part
+from pyflowd.model.problem import Problem, Severity
+from pyflowd.model.states import is_name
+from pyflowd.model.workflow import Workflow
+from pyflowd.render import grammar
+from pyflowd.render.commandline import Words, is_file
+from pyflowd.render.layout import Style, bold, clean, page, plural
+from pyflowd.render.render_json import encode
 
 
 def export(words: Words, style: Style) -> int:

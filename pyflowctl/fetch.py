@@ -9,7 +9,7 @@ import posix
 
 from pyflowctl.link import ClientError, write
 from pyflowctl.packing import Value
-from pyflowd.layout import clean
+from pyflowd.render.layout import clean
 from pyflowd.units import size_text
 
 _CHUNK_BYTES = 1 << 20

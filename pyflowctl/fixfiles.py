@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from pyflowctl import fixing
 from pyflowctl.linting import read_definition
-from pyflowd.document import DocumentError, decode
-from pyflowd.lint import check
-from pyflowd.model import Problem
+from pyflowd.language.document import DocumentError, decode
+from pyflowd.lint.lint import check
+from pyflowd.model.problem import Problem
 
 
 class FixedFile(NamedTuple):

@@ -16,14 +16,14 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from pyflowctl.shelltext import Context, contexts
-from pyflowd.document import BOM, Document, DocumentError, Mapping, Sequence, quote
-from pyflowd.document_json import parse_json
-from pyflowd.document_yaml import parse_yaml
-from pyflowd.expression import ExpressionError
-from pyflowd.lint import check
-from pyflowd.model import Problem, Severity
-from pyflowd.template import Template
-from pyflowd.template import parse as parse_template
+from pyflowd.expressions.expression import ExpressionError
+from pyflowd.expressions.template import Template
+from pyflowd.expressions.template import parse as parse_template
+from pyflowd.language.document import BOM, Document, DocumentError, Mapping, Sequence, quote
+from pyflowd.language.document_json import parse_json
+from pyflowd.language.document_yaml import parse_yaml
+from pyflowd.lint.lint import check
+from pyflowd.model.problem import Problem, Severity
 
 _SECTIONS = ("tasks", "on_success", "on_failure", "on_cancel", "finally")
 _SHELLS = ("bash", "sh", "dash", "zsh", "ksh")

@@ -17,14 +17,17 @@ from msgspec.structs import replace
 from pyflowctl import imports, link
 from pyflowctl.imports import Failed, Made, Place, Report
 from pyflowctl.shellsyntax import ShellText, faults
-from pyflowd import cron, crontab, crontab_draft, crontab_time, schedule, zones
-from pyflowd.commandline import Words
-from pyflowd.crontab import Crontab, Job
-from pyflowd.crontab_draft import Surroundings
-from pyflowd.draft import Draft
-from pyflowd.firings import Proof, compare
-from pyflowd.layout import Style
-from pyflowd.model import Dst, Workflow
+from pyflowd.base import zones
+from pyflowd.conversion import crontab, crontab_draft, crontab_time
+from pyflowd.conversion.crontab import Crontab, Job
+from pyflowd.conversion.crontab_draft import Surroundings
+from pyflowd.conversion.draft import Draft
+from pyflowd.conversion.firings import Proof, compare
+from pyflowd.model.triggers import Dst
+from pyflowd.model.workflow import Workflow
+from pyflowd.render.commandline import Words
+from pyflowd.render.layout import Style
+from pyflowd.schedules import cron, schedule
 
 STDIN = "-"
 _SYSTEM = re.compile(r"/etc/crontab|/etc/cron\.d/[^/]+")

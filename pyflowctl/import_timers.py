@@ -19,15 +19,18 @@ from msgspec import Struct
 
 from pyflowctl import imports, link
 from pyflowctl.imports import Failed, Made, Place, Report
-from pyflowd import cron, schedule, timer_draft, unit_file, zones
-from pyflowd.commandline import Words
-from pyflowd.crontab_time import REBOOT
-from pyflowd.draft import Draft
+from pyflowd.base import zones
+from pyflowd.conversion import timer_draft, unit_file
+from pyflowd.conversion.crontab_time import REBOOT
+from pyflowd.conversion.draft import Draft
+from pyflowd.conversion.firings import Proof, compare
+from pyflowd.conversion.unit_file import Unit
 from pyflowd.errors import nearest
-from pyflowd.firings import Proof, compare
-from pyflowd.layout import Style
-from pyflowd.model import Dst, is_name
-from pyflowd.unit_file import Unit
+from pyflowd.model.states import is_name
+from pyflowd.model.triggers import Dst
+from pyflowd.render.commandline import Words
+from pyflowd.render.layout import Style
+from pyflowd.schedules import cron, schedule
 
 ADMIN = "/etc/systemd/system"
 _FOLDERS = (

@@ -15,17 +15,21 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from pyflowctl import link
-from pyflowd import draft as drafts
-from pyflowd import paths, render_json, settings, zones
-from pyflowd.commandline import Words
-from pyflowd.draft import Draft
+from pyflowd import paths, settings, units
+from pyflowd.base import zones
+from pyflowd.base.filenames import SUFFIXES
+from pyflowd.conversion import draft as drafts
+from pyflowd.conversion.draft import Draft
+from pyflowd.conversion.firings import Difference, Proof
 from pyflowd.errors import Refused, UsageError
-from pyflowd.filenames import SUFFIXES
-from pyflowd.firings import Difference, Proof
-from pyflowd.layout import Cell, Style, Table, bold, clean, dim, glyph, page, plural
-from pyflowd.lint import check
-from pyflowd.model import Argv, Severity, Shell, Wait, Workflow
-from pyflowd.notify_channels import Mail
+from pyflowd.lint.lint import check
+from pyflowd.model.kinds import Argv, Shell, Wait
+from pyflowd.model.problem import Severity
+from pyflowd.model.workflow import Workflow
+from pyflowd.notify.notify_channels import Mail
+from pyflowd.render import render_json
+from pyflowd.render.commandline import Words
+from pyflowd.render.layout import Cell, Style, Table, bold, clean, dim, glyph, page, plural
 
 YEARS = 5
 """For how long the firings are compared: all leap years' days and ten clock changes are among them."""
@@ -120,7 +124,7 @@ def means(workflow: Workflow, draft: Draft) -> bool:
             case Argv(argv=argv):
                 found.append(argv)
             case Wait(for_s=for_s) if for_s is not None:
-                found.append(drafts.duration(for_s))
+                found.append(units.duration_written(for_s))
             case _:
                 return False
     return (

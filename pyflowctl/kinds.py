@@ -9,16 +9,19 @@ import os
 import textwrap
 
 from pyflowctl import link
-from pyflowd import kinds, paths, plugin_survey, render_json, render_kinds
-from pyflowd.assembly import assemble
-from pyflowd.commandline import Words
-from pyflowd.definition_text import Part
+from pyflowd import paths
 from pyflowd.errors import NotFound, Refused, nearest
-from pyflowd.layout import Style, clean, page
-from pyflowd.loader_frames import Folders
+from pyflowd.folder.loader_frames import Folders
+from pyflowd.language import kinds
+from pyflowd.language.assembly import assemble
+from pyflowd.language.definition_text import Part
+from pyflowd.language.plugins import Plugin
 from pyflowd.paths import Paths
-from pyflowd.plugin_checks import check_plugins
-from pyflowd.plugins import Plugin
+from pyflowd.plugins import plugin_survey
+from pyflowd.plugins.plugin_checks import check_plugins
+from pyflowd.render import render_json, render_kinds
+from pyflowd.render.commandline import Words
+from pyflowd.render.layout import Style, clean, page
 
 _OF_EXAMPLES = frozenset({"kind", "plugin", "plugin_input", "syntax", "unknown_key"})
 """What an example may not have; the tasks and params that its expressions name are elsewhere."""

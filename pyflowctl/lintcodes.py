@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from pyflowd.errors import UsageError, nearest
-from pyflowd.layout import Cell, Style, Table, bold
-from pyflowd.lint_code import Code
-from pyflowd.lint_codes import CODES
+from pyflowd.lint.lint_code import Code
+from pyflowd.lint.lint_codes import CODES
+from pyflowd.render.layout import Cell, Style, Table, bold
 
 
 def find(name: str) -> Code:

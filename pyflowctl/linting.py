@@ -14,12 +14,12 @@ from pyflowctl.beside import Beside, is_template
 from pyflowctl.lintshell import SyntaxText, check_shell_texts, syntax_problem
 from pyflowctl.shellsyntax import faults
 from pyflowctl.surroundings import surroundings_of
-from pyflowd.assembly import Assembled, assemble, check_template
-from pyflowd.definition_text import Part, Role
-from pyflowd.filenames import is_drop_in_folder, looks_like_definition, split_name
-from pyflowd.lint import advise, ordered
-from pyflowd.model import Problem
-from pyflowd.plugin_checks import check_plugins
+from pyflowd.base.filenames import is_drop_in_folder, looks_like_definition, split_name
+from pyflowd.language.assembly import Assembled, assemble, check_template
+from pyflowd.language.definition_text import Part, Role
+from pyflowd.lint.lint import advise, ordered
+from pyflowd.model.problem import Problem
+from pyflowd.plugins.plugin_checks import check_plugins
 
 _AT_ONCE = 250
 """Files whose shell texts are read together: each group costs a process or two."""

@@ -14,15 +14,17 @@ from typing import NamedTuple
 from pyflowctl.shellcommands import Unread, commands
 from pyflowctl.shellhazards import Variable, hazards
 from pyflowctl.shellsyntax import ShellText, SyntaxFault
-from pyflowd import pattern, template
-from pyflowd.assembly import Assembled
-from pyflowd.definition_references import Place, Scope, secret_variables
-from pyflowd.document import Document, Mapping
-from pyflowd.expression_types import BOOLEAN, NUMBER, TEXT
-from pyflowd.fields import Enough, Report
-from pyflowd.lint_expressions import Names
-from pyflowd.lint_places import place_in_value, tasks_of
-from pyflowd.model import Param, ParamType, Problem, Shell, Ssh, Task, Workflow
+from pyflowd.expressions import pattern, template
+from pyflowd.expressions.expression_types import BOOLEAN, NUMBER, TEXT
+from pyflowd.language.assembly import Assembled
+from pyflowd.language.definition_references import Place, Scope, secret_variables
+from pyflowd.language.document import Document, Mapping
+from pyflowd.language.fields import Enough, Report
+from pyflowd.language.lint_places import place_in_value, tasks_of
+from pyflowd.lint.lint_expressions import Names
+from pyflowd.model.kinds import Shell, Ssh
+from pyflowd.model.problem import Problem
+from pyflowd.model.workflow import Param, ParamType, Task, Workflow
 
 _STARTS = ("", "a", "A", "1", "/", "/a", "-", "v1.0", "https://a")
 _SPLITTING = tuple(start + end for start in _STARTS for end in (" ", " a", "*", "?", "\t1"))

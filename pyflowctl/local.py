@@ -9,10 +9,10 @@ import os
 import time
 
 from pyflowctl import link
-from pyflowd import commandline, grammar
-from pyflowd.commandline import Words
 from pyflowd.errors import PyflowError, Refused, UsageError
-from pyflowd.layout import Style, clean, page
+from pyflowd.render import commandline, grammar
+from pyflowd.render.commandline import Words
+from pyflowd.render.layout import Style, clean, page
 
 
 def run(argv: list[str]) -> int:
@@ -128,7 +128,7 @@ def _completion(shell: str) -> int:
 
 def _version(words: Words) -> int:
     from pyflowctl.client import connect
-    from pyflowd import render_host, render_json
+    from pyflowd.render import render_host, render_json
     from pyflowd.version import VERSION
 
     daemon = None
@@ -154,7 +154,7 @@ def _lint(words: Words) -> int:
     if not words.arguments:
         raise UsageError("lint needs FILE; usage: " + grammar.BY_NAME["lint"].usage)
     from pyflowctl.linting import check_files
-    from pyflowd import render_host, render_json
+    from pyflowd.render import render_host, render_json
 
     problems = check_files(words.arguments)
     if words.value("output") == "json":
@@ -166,8 +166,8 @@ def _lint(words: Words) -> int:
 
 def _lint_codes(words: Words) -> int:
     from pyflowctl import lintcodes
-    from pyflowd import render_json
-    from pyflowd.lint_codes import CODES
+    from pyflowd.lint.lint_codes import CODES
+    from pyflowd.render import render_json
 
     if words.arguments:
         raise UsageError("lint: --codes and --explain take no FILE")
@@ -181,7 +181,7 @@ def _lint_codes(words: Words) -> int:
 
 def _fix(words: Words) -> int:
     from pyflowctl.fixfiles import fix_file
-    from pyflowd import render_host, render_json
+    from pyflowd.render import render_host, render_json
 
     files = [fix_file(path, dry_run=words.has("dry-run")) for path in words.arguments]
     if words.value("output") == "json":
@@ -225,16 +225,18 @@ def _import(words: Words) -> int:
 def _schema(words: Words) -> int:
     import json
 
-    from pyflowd import schema
+    from pyflowd.schema import schema
 
     made = schema.settings_schema() if words.has("settings") else schema.workflow_schema()
     return _print(json.dumps(made, indent=2, ensure_ascii=False) + "\n")
 
 
 def _next(words: Words) -> int:
-    from pyflowd import cron, render_host, render_json, schedule, zones
-    from pyflowd.layout import iso
-    from pyflowd.model import Dst
+    from pyflowd.base import zones
+    from pyflowd.model.triggers import Dst
+    from pyflowd.render import render_host, render_json
+    from pyflowd.render.layout import iso
+    from pyflowd.schedules import cron, schedule
 
     commandline.parse(list(_next_argv(words)), now_us=0, zone=Style().zone)
     seen = _style_of(words)

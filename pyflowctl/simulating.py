@@ -14,16 +14,18 @@ import msgspec
 from pyflowctl import link
 from pyflowctl.client import Client, connect
 from pyflowctl.exporting import definition_of
-from pyflowd import commandline, render_json, render_simulation
-from pyflowd.calendars import NOTHING, Entries
 from pyflowd.clock import US
-from pyflowd.commandline import Words
 from pyflowd.errors import NotFound, Refused, Unavailable, UsageError, nearest
-from pyflowd.layout import Style, page
-from pyflowd.protocol import BasisPage, GetSimulationBasis, SimulationBasis
-from pyflowd.simulation import simulate, with_definition
-from pyflowd.simulation_changes import compare
-from pyflowd.simulation_model import Basis, Duration, Options, Simulation
+from pyflowd.protocol.requests import GetSimulationBasis
+from pyflowd.protocol.views import BasisPage, SimulationBasis
+from pyflowd.render import commandline, render_json
+from pyflowd.render.commandline import Words
+from pyflowd.render.layout import Style, page
+from pyflowd.schedules.calendars import NOTHING, Entries
+from pyflowd.simulation import render_simulation
+from pyflowd.simulation.simulation import simulate, with_definition
+from pyflowd.simulation.simulation_changes import compare
+from pyflowd.simulation.simulation_model import Basis, Duration, Options, Simulation
 from pyflowd.units import duration_s
 
 SPAN_US = 86_400 * US

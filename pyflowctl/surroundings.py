@@ -16,15 +16,16 @@ from datetime import datetime
 from functools import lru_cache
 
 from pyflowctl import link
-from pyflowd import paths, zones
-from pyflowd.assembly import parse
-from pyflowd.calendars import Almanac
-from pyflowd.definition_text import Part
-from pyflowd.document import DocumentError, Mapping
+from pyflowd import paths
+from pyflowd.base import zones
+from pyflowd.base.filenames import is_definition_name, split_name
 from pyflowd.errors import Refused
-from pyflowd.filenames import is_definition_name, split_name
-from pyflowd.lint_host import Surroundings
+from pyflowd.language.assembly import parse
+from pyflowd.language.definition_text import Part
+from pyflowd.language.document import DocumentError, Mapping
+from pyflowd.lint.lint_host import Surroundings
 from pyflowd.paths import Paths
+from pyflowd.schedules.calendars import Almanac
 
 _MAX_FILES = 2000
 """Of a folder, that are looked into for names of their own."""
@@ -79,7 +80,8 @@ def _almanac(instance: Paths | None) -> Almanac | None:
     """Calendars and blackouts of an instance whose settings can be read."""
     if instance is None:
         return None
-    from pyflowd import calendars_files, settings  # as above
+    from pyflowd import settings
+    from pyflowd.runtime import calendars_files  # as above
 
     try:
         found = settings.load(instance.settings)

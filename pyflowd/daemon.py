@@ -11,59 +11,62 @@ import signal
 import socket
 import stat
 
-from pyflowd import journal, launch, peer, settings, template, zones
-from pyflowd.admission import Admission
-from pyflowd.backfill_runs import Backfills
-from pyflowd.calendars_watch import CalendarWatch
+from pyflowd import journal, settings
+from pyflowd.base import peer, zones
+from pyflowd.base.pool import Pool
+from pyflowd.base.timers import Timers
 from pyflowd.clock import US, SystemClock
-from pyflowd.clock_steps import ClockSteps
-from pyflowd.console import Console
-from pyflowd.context import TaskNames
-from pyflowd.control import Answers, Control
+from pyflowd.control.control import Answers, Control
+from pyflowd.control.replies import framed
 from pyflowd.crashpoints import arm
-from pyflowd.definitions import Definitions
-from pyflowd.dispatcher import Dispatcher
-from pyflowd.endings import Endings
 from pyflowd.errors import PyflowError, Refused, Unavailable
-from pyflowd.event_sources import EventSources
 from pyflowd.events import DaemonStarted, DaemonStopped, MessageLost
-from pyflowd.expectation_watch import Expectations
-from pyflowd.handlers import Handlers
-from pyflowd.handlers_approvals import ApprovalHandlers
-from pyflowd.handlers_backfill import BackfillHandlers
-from pyflowd.handlers_hooks import HookHandlers
-from pyflowd.handlers_logs import LogHandlers
-from pyflowd.handlers_notify import NotificationHandlers
-from pyflowd.handlers_runs import RunHandlers
-from pyflowd.handlers_secrets import SecretHandlers
-from pyflowd.health import Health
-from pyflowd.http_tasks import HttpTasks
-from pyflowd.inside import InsideTasks
-from pyflowd.janitor import Janitor
-from pyflowd.keeperlink import KeeperLink
-from pyflowd.launcher import Launcher
-from pyflowd.live import LiveRun
-from pyflowd.loader_frames import Folders
-from pyflowd.model import Notify
-from pyflowd.notify_spool import Notifier
+from pyflowd.expressions import template
+from pyflowd.folder.definitions import Definitions
+from pyflowd.folder.loader_frames import Folders
+from pyflowd.handlers.console import Console
+from pyflowd.handlers.handlers import Handlers
+from pyflowd.handlers.handlers_approvals import ApprovalHandlers
+from pyflowd.handlers.handlers_backfill import BackfillHandlers
+from pyflowd.handlers.handlers_logs import LogHandlers
+from pyflowd.handlers.handlers_notify import NotificationHandlers
+from pyflowd.handlers.handlers_runs import RunHandlers
+from pyflowd.handlers.handlers_secrets import SecretHandlers
+from pyflowd.model.kinds import Notify
 from pyflowd.paths import Paths
-from pyflowd.pool import Pool
-from pyflowd.protocol import Level
-from pyflowd.replies import framed
-from pyflowd.retention import Retirement
-from pyflowd.runs import Runs
-from pyflowd.sampler import Sampler
-from pyflowd.scratch import Scratch
-from pyflowd.secret_lookups import SecretLookups
-from pyflowd.secrets_memory import forbid_looks
-from pyflowd.secrets_resolver import Resolver
+from pyflowd.protocol.words import Level
+from pyflowd.runtime import launch
+from pyflowd.runtime.admission import Admission
+from pyflowd.runtime.backfill_runs import Backfills
+from pyflowd.runtime.calendars_watch import CalendarWatch
+from pyflowd.runtime.clock_steps import ClockSteps
+from pyflowd.runtime.context import TaskNames
+from pyflowd.runtime.dispatcher import Dispatcher
+from pyflowd.runtime.endings import Endings
+from pyflowd.runtime.event_sources import EventSources
+from pyflowd.runtime.expectation_watch import Expectations
+from pyflowd.runtime.handlers_hooks import HookHandlers
+from pyflowd.runtime.health import Health
+from pyflowd.runtime.http_tasks import HttpTasks
+from pyflowd.runtime.inside import InsideTasks
+from pyflowd.runtime.janitor import Janitor
+from pyflowd.runtime.keeperlink import KeeperLink
+from pyflowd.runtime.launcher import Launcher
+from pyflowd.runtime.live import LiveRun
+from pyflowd.runtime.notify_spool import Notifier
+from pyflowd.runtime.retention import Retirement
+from pyflowd.runtime.runs import Runs
+from pyflowd.runtime.sampler import Sampler
+from pyflowd.runtime.scratch import Scratch
+from pyflowd.runtime.secret_lookups import SecretLookups
+from pyflowd.runtime.tasklogs import TaskLogs
+from pyflowd.runtime.workflows import Workflows
+from pyflowd.secrets.secrets_memory import forbid_looks
+from pyflowd.secrets.secrets_resolver import Resolver
 from pyflowd.store.batch import Batch
 from pyflowd.store.store import Store
 from pyflowd.systemd import listeners, notify
-from pyflowd.tasklogs import TaskLogs
-from pyflowd.timers import Timers
 from pyflowd.version import VERSION
-from pyflowd.workflows import Workflows
 
 RETENTION_EVERY_US = 600 * US
 DRAIN_S = 20.0

@@ -10,7 +10,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from pyflowd.model import End, Given, KeptFile, Reason, RunState, TaskState
+from pyflowd.model.ends import End, Given, KeptFile
+from pyflowd.model.states import Reason, RunState, TaskState
 
 
 class KeptItem(Struct, frozen=True, array_like=True):

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from pyflowd import fields
-from pyflowd.calendars import Blackout, Calendar
-from pyflowd.calendars_settings import read_blackouts, read_calendars
-from pyflowd.definition_places import read_pools
-from pyflowd.document import DocumentError
-from pyflowd.document_yaml import parse_yaml
 from pyflowd.errors import Refused
-from pyflowd.fields import Enough, Report, Table, read
-from pyflowd.model import Problem, Retention, Severity
-from pyflowd.notify import HostRule
-from pyflowd.notify_channels import Channel, judge_rules, read_channels, read_host_rules
-from pyflowd.secrets_model import Provider
-from pyflowd.secrets_settings import read_key_file, read_providers
+from pyflowd.language import fields
+from pyflowd.language.calendars_settings import read_blackouts, read_calendars
+from pyflowd.language.definition_places import read_pools
+from pyflowd.language.document import DocumentError
+from pyflowd.language.document_yaml import parse_yaml
+from pyflowd.language.fields import Enough, Report, Table, read
+from pyflowd.model.problem import Problem, Severity
+from pyflowd.model.workflow import Retention
+from pyflowd.notify.notify import HostRule
+from pyflowd.notify.notify_channels import Channel, judge_rules, read_channels, read_host_rules
+from pyflowd.schedules.calendars import Blackout, Calendar
+from pyflowd.secrets.secrets_model import Provider
+from pyflowd.secrets.secrets_settings import read_key_file, read_providers
 
 
 class Settings(Struct, frozen=True, kw_only=True):

@@ -53,6 +53,16 @@ def duration_text(seconds: float) -> str:
     return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
 
 
+def duration_written(seconds: float) -> str:
+    """As a file has it: with the largest unit that says it exactly."""
+    if seconds != int(seconds):
+        return f"{round(seconds * 1000)}ms"
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"{int(seconds) // size}{unit}"
+    return f"{int(seconds)}s"
+
+
 def size_text(size: float) -> str:
     """A size for people: `512 B`, `3.4 KiB`, `1.2 GiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):

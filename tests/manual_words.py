@@ -1,4 +1,4 @@
-"""What keys mean, in the words of the manual: from the pages in man/ to `pyflowd/schema_words.json`.
+"""What keys mean, in the words of the manual: from the pages in man/ to `pyflowd/schema/schema_words.json`.
 
 The manual is the one source; the file is how the words come along with the package. `python -m tests.manual_words`
 writes it anew, and a test fails where it has been forgotten.
@@ -10,25 +10,25 @@ import json
 import re
 from pathlib import Path
 
-from pyflowd import notify_channels as channels
-from pyflowd.definition import RETENTION, WORKFLOW
-from pyflowd.definition_events import FILE_TRIGGER
-from pyflowd.definition_expect import EXPECT
-from pyflowd.definition_fan_out import REPEAT
-from pyflowd.definition_http import HTTP
-from pyflowd.definition_notify import NOTIFY
-from pyflowd.definition_outputs import OUTPUT
-from pyflowd.definition_params import PARAM
-from pyflowd.definition_process import OPERATIONS, SSH
-from pyflowd.definition_task import DEFAULTS, RETRY, TASK
-from pyflowd.definition_triggers import SCHEDULE
-from pyflowd.definition_waiting import APPROVAL, CALL, WAIT
-from pyflowd.fields import Table
+from pyflowd.language.definition import RETENTION, WORKFLOW
+from pyflowd.language.definition_events import FILE_TRIGGER
+from pyflowd.language.definition_expect import EXPECT
+from pyflowd.language.definition_fan_out import REPEAT
+from pyflowd.language.definition_http import HTTP
+from pyflowd.language.definition_notify import NOTIFY
+from pyflowd.language.definition_outputs import OUTPUT
+from pyflowd.language.definition_params import PARAM
+from pyflowd.language.definition_process import OPERATIONS, SSH
+from pyflowd.language.definition_task import DEFAULTS, RETRY, TASK
+from pyflowd.language.definition_triggers import SCHEDULE
+from pyflowd.language.definition_waiting import APPROVAL, CALL, WAIT
+from pyflowd.language.fields import Table
+from pyflowd.notify import notify_channels as channels
 from pyflowd.settings import RETENTION as HOST_RETENTION
 from pyflowd.settings import SETTINGS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-FILE = REPOSITORY / "pyflowd" / "schema_words.json"
+FILE = REPOSITORY / "pyflowd" / "schema" / "schema_words.json"
 _WORKFLOW, _SETTINGS = "pyflow-workflow.5", "pyflowd.yaml.5"
 
 SECTIONS: list[tuple[str, str, Table]] = [

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import msgspec
 
+from pyflowd.engine.state import Run, TaskRun
 from pyflowd.events import AttemptRunning, HostEvent, RunCreated, RunEnded, StoredEvent, TaskSettled
-from pyflowd.model import TASK_TERMINAL, CallEnd, Exit, Fate, TaskState
-from pyflowd.state import Run, TaskRun
+from pyflowd.model.ends import CallEnd, Exit
+from pyflowd.model.states import TASK_TERMINAL, Fate, TaskState
 
 _encode = msgspec.msgpack.Encoder().encode
 _NEVER_US = (1 << 63) - 1

@@ -9,13 +9,14 @@ from typing import Any
 import apsw
 import msgspec
 
-from pyflowd.model import RUN_TERMINAL, TASK_TERMINAL, RunState, Section, TaskState, Workflow
-from pyflowd.runs import Runs, fold
-from pyflowd.sections import HANDLERS
-from pyflowd.state import Run, TaskRun
+from pyflowd.base.timers import Timers
+from pyflowd.base.zones import zone
+from pyflowd.engine.sections import HANDLERS
+from pyflowd.engine.state import Run, TaskRun
+from pyflowd.model.states import RUN_TERMINAL, TASK_TERMINAL, RunState, Section, TaskState
+from pyflowd.model.workflow import Workflow
+from pyflowd.runtime.runs import Runs, fold
 from pyflowd.store.store import Store
-from pyflowd.timers import Timers
-from pyflowd.zones import zone
 from tests.fakes import FakeClock
 
 _workflow = msgspec.msgpack.Decoder(Workflow)

@@ -11,16 +11,18 @@ from pathlib import Path
 
 import msgspec
 
-from pyflowd.admission import Admission
-from pyflowd.calendars import Almanac, Blackout, Calendar, Entries
+from pyflowd.base.pool import Pool
+from pyflowd.base.timers import Timers
+from pyflowd.base.zones import zone
 from pyflowd.clock import US, from_us, to_us
-from pyflowd.model import Catchup, CatchupPolicy, Dst, Overlap, Schedule, Shell, Task, Workflow
-from pyflowd.pool import Pool
-from pyflowd.runs import Runs
+from pyflowd.model.kinds import Shell
+from pyflowd.model.triggers import Catchup, CatchupPolicy, Dst, Schedule
+from pyflowd.model.workflow import Overlap, Task, Workflow
+from pyflowd.runtime.admission import Admission
+from pyflowd.runtime.runs import Runs
+from pyflowd.runtime.workflows import Workflows
+from pyflowd.schedules.calendars import Almanac, Blackout, Calendar, Entries
 from pyflowd.store.store import Store
-from pyflowd.timers import Timers
-from pyflowd.workflows import Workflows
-from pyflowd.zones import zone
 from tests.daemon.decade_ledger import DAY_US, FIRST_YEAR, FREEZE, LAST_YEAR, WORKDAYS, Ledger, Slot
 from tests.daemon.test_schedules import Host
 

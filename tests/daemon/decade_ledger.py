@@ -9,10 +9,10 @@ from bisect import bisect_right
 from datetime import UTC, datetime
 from functools import cache
 
+from pyflowd.base.zones import zone
 from pyflowd.clock import US, from_us, to_us
-from pyflowd.model import CatchupPolicy, Schedule
-from pyflowd.schedule import jitter_us, random_jitter_us
-from pyflowd.zones import zone
+from pyflowd.model.triggers import CatchupPolicy, Schedule
+from pyflowd.schedules.schedule import jitter_us, random_jitter_us
 from tests import cron_oracle
 
 FIRST_YEAR, LAST_YEAR = 2016, 2025

@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pyflowd.captured import Captured, read_stream
+from pyflowd.base.captured import Captured, read_stream
 from pyflowd.keeper import logindex
-from pyflowd.keeperlink import Ended, Event, Gone, KeeperLink, Listing, Refusal, Running, StartRequest
-from pyflowd.model import End, Exit, Leftover
+from pyflowd.model.ends import End, Exit
+from pyflowd.model.workflow import Leftover
+from pyflowd.runtime.keeperlink import Ended, Event, Gone, KeeperLink, Listing, Refusal, Running, StartRequest
 
 ENTRY = Path(__file__).resolve().parent.parent.parent / "pyflowd" / "keeper" / "__main__.py"
 DEADLINE_S = 30.0

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pyflowd import output_file, process
-from pyflowd.model import File, Python, Ssh
+from pyflowd.base import output_file, process
+from pyflowd.model.kinds import File, Python, Ssh
 
 DEADLINE_S = 60.0
 ENV = {

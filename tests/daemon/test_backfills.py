@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pyflowd.backfill import Backfill
 from pyflowd.clock import US, to_us
 from pyflowd.errors import NotFound, Refused
-from pyflowd.model import Concurrency, Overlap, Param, ParamType, RunState
+from pyflowd.model.states import RunState
+from pyflowd.model.workflow import Concurrency, Overlap, Param, ParamType
+from pyflowd.runtime.backfill import Backfill
 from tests.daemon.instance import Instance, wait_until
 from tests.daemon.timed_host import HOURLY, TimedHost
 

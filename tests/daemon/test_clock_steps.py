@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pyflowd.clock import US, ClockWatch, StepWatch, SystemClock
-from pyflowd.model import Overlap
+from pyflowd.model.workflow import Overlap
 from tests.daemon.timed_host import HOURLY, TimedHost
 from tests.fakes import FakeClock
 

@@ -13,7 +13,7 @@ import pytest
 from tests.daemon.decade import Decade
 
 FIRST_SEED = int(os.environ.get("PYFLOW_SEED", "1"))
-SEEDS = range(FIRST_SEED, FIRST_SEED + int(os.environ.get("PYFLOW_DECADES", "10")))
+SEEDS = range(FIRST_SEED, FIRST_SEED + int(os.environ.get("PYFLOW_DECADES", "4")))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

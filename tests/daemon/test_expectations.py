@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from pyflowd.clock import US, to_us
-from pyflowd.model import Expectation, Overlap, Schedule
-from pyflowd.schedule import jitter_us
+from pyflowd.model.triggers import Expectation, Schedule
+from pyflowd.model.workflow import Overlap
+from pyflowd.schedules.schedule import jitter_us
 from tests.daemon.instance import Instance, wait_until
 from tests.daemon.timed_host import DAILY, HOURLY, TimedHost
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pyflowd.explain_words import SLOT_REASONS
-from pyflowd.model import SlotReason
+from pyflowd.handlers.explain_words import SLOT_REASONS
+from pyflowd.model.states import SlotReason
 from tests.daemon.instance import Instance, wait_until
 
 ME = getpass.getuser()

@@ -15,11 +15,12 @@ from unittest.mock import Mock
 import psutil
 import pytest
 
+from pyflowd.base.peer import Peer
 from pyflowd.errors import Forbidden
-from pyflowd.handlers import Handlers
-from pyflowd.handlers_runs import RunHandlers
-from pyflowd.peer import Peer
-from pyflowd.protocol import CancelRun, GetHost, Level, Reload, Request
+from pyflowd.handlers.handlers import Handlers
+from pyflowd.handlers.handlers_runs import RunHandlers
+from pyflowd.protocol.requests import CancelRun, GetHost, Reload, Request
+from pyflowd.protocol.words import Level
 from tests.daemon.instance import REPOSITORY, Instance, wait_until
 
 GATED = "tasks: {{a: {{run: 'while [ ! -e {gate} ]; do sleep 0.02; done; echo said; exit 3'}}}}\n"

@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from pyflowd.dispatcher import Dispatcher
-from pyflowd.health import Health
-from pyflowd.timers import Timers
+from pyflowd.base.timers import Timers
+from pyflowd.runtime.dispatcher import Dispatcher
+from pyflowd.runtime.health import Health
 from tests.daemon.checker import check_fold
 from tests.daemon.instance import REPOSITORY, Instance, wait_until
 from tests.fakes import FakeClock

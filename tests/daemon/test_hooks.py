@@ -13,8 +13,9 @@ import pytest
 
 from pyflowctl.client import Client, connect
 from pyflowd.errors import Forbidden, NotFound, PyflowError, Refused
-from pyflowd.event_webhook import sign
-from pyflowd.protocol import DeliverHook, HookAnswer, HookView
+from pyflowd.protocol.requests import DeliverHook
+from pyflowd.protocol.views import HookAnswer, HookView
+from pyflowd.triggers.event_webhook import sign
 from tests.daemon.instance import Instance, wait_until
 
 BODY = b'{"ref": "main"}'

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pyflowd.errors import PyflowError
-from pyflowd.protocol import (
+from pyflowd.protocol.requests import (
     AnswerApproval,
     CancelRun,
     GetArtifact,

@@ -18,7 +18,9 @@ import pytest
 
 from pyflowd.keeper import wire
 from pyflowd.keeper.crash import CRASHPOINTS
-from pyflowd.model import Exit, Leftover, Lost, LostAttempt, StartFailure, Stop
+from pyflowd.model.ends import Exit, LostAttempt, StartFailure, Stop
+from pyflowd.model.states import Lost
+from pyflowd.model.workflow import Leftover
 from tests.daemon.keeper_host import (
     DEADLINE_S,
     KeeperHost,
@@ -809,7 +811,7 @@ def test_timeouts_hold_over_an_upgrade(host: KeeperHost) -> None:
 
 def test_a_refused_request_takes_no_descriptor_of_the_caller(host: KeeperHost) -> None:
     from pyflowd.errors import Refused
-    from pyflowd.keeperlink import StartRequest
+    from pyflowd.runtime.keeperlink import StartRequest
 
     host.begin()
     descriptor = append(host.log_path("x"))

@@ -24,8 +24,8 @@ from pyflowd.keeper import wire
 from pyflowd.keeper.logindex import DATA, END, GAP, STDERR, STDOUT
 from pyflowd.keeper.masking import HELD_MAX_BYTES
 from pyflowd.keeper.sink import PIPE_BYTES
-from pyflowd.keeperlink import MASKS_MAX_BYTES, KeeperLink, StartRequest
-from pyflowd.model import StartFailure
+from pyflowd.model.ends import StartFailure
+from pyflowd.runtime.keeperlink import MASKS_MAX_BYTES, KeeperLink, StartRequest
 from tests.daemon.keeper_host import DEADLINE_S, ENV, KeeperHost, append, is_alive, succeeded, wait_until
 
 NOBODY = 65_534

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pyflowctl.logsource import LogSource
-from pyflowd.captured import Captured
+from pyflowd.base.captured import Captured
 from pyflowd.keeper import wire
 from pyflowd.keeper.logindex import GAP, STDERR, STDOUT
-from pyflowd.model import StartFailure
+from pyflowd.model.ends import StartFailure
 from tests.daemon.keeper_host import KeeperHost, is_alive, succeeded, wait_until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

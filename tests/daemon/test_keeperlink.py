@@ -14,7 +14,7 @@ import pytest
 
 from pyflowd.errors import Refused, Unavailable
 from pyflowd.keeper import wire
-from pyflowd.keeperlink import Ended, Gone, KeeperLink, Running, StartRequest, decode_event
+from pyflowd.runtime.keeperlink import Ended, Gone, KeeperLink, Running, StartRequest, decode_event
 from tests.daemon.keeper_host import DEADLINE_S, KeeperHost, append, lock_is_free, succeeded, wait_until
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pyflowd.listing import MAX_DROP_INS, list_all, look_at
-from pyflowd.loader_frames import MASK, Folders, Signature
-from pyflowd.model import Problem, Severity
+from pyflowd.folder.listing import MAX_DROP_INS, list_all, look_at
+from pyflowd.folder.loader_frames import MASK, Folders, Signature
+from pyflowd.model.problem import Problem, Severity
 
 
 def write(path: Path, text: str = "tasks: {a: {run: 'true'}}\n") -> None:

@@ -15,10 +15,10 @@ import msgspec
 import pytest
 
 from pyflowd.clock import SystemClock
-from pyflowd.definition_text import unpack
-from pyflowd.loader import FILE_LIMIT_US, IDLE_US, Loader
-from pyflowd.loader_frames import Folders, Loaded, Rejected, Result, Traced, Vanished, signature_of
-from pyflowd.model import Workflow
+from pyflowd.folder.loader import FILE_LIMIT_US, IDLE_US, Loader
+from pyflowd.folder.loader_frames import Folders, Loaded, Rejected, Result, Traced, Vanished, signature_of
+from pyflowd.language.definition_text import unpack
+from pyflowd.model.workflow import Workflow
 from tests.corpus import CORPUS, needs_corpus
 
 DEADLINE_S = 60.0

@@ -13,12 +13,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pyflowd import notify_connection
+from pyflowd.base.pool import Cancel
 from pyflowd.clock import US
-from pyflowd.notify import Message, Sent
-from pyflowd.notify_channels import Hook, Mail, Shape, Tls
-from pyflowd.notify_send import deliver
-from pyflowd.pool import Cancel
+from pyflowd.notify import notify_connection
+from pyflowd.notify.notify import Message, Sent
+from pyflowd.notify.notify_channels import Hook, Mail, Shape, Tls
+from pyflowd.notify.notify_send import deliver
 from tests.daemon.mailserver import Certificate, MailServer, WebServer, certificate
 
 IDS = ("abcd-7",)

@@ -10,9 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
-from pyflowd import plugin_survey
-from pyflowd.plugin_survey import Found, Source
-from pyflowd.plugins import Plugin
+from pyflowd.language.plugins import Plugin
+from pyflowd.plugins import plugin_survey
+from pyflowd.plugins.plugin_survey import Found, Source
 from tests.daemon.instance import REPOSITORY, Instance, wait_until
 
 GREET = '''

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pyflowd.model import Overlap, Schedule
+from pyflowd.model.triggers import Schedule
+from pyflowd.model.workflow import Overlap
 from tests.daemon.test_schedules import EVERY_MINUTE, MINUTE, Host
 
 

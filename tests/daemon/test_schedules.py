@@ -17,30 +17,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyflowd.admission import Admission
-from pyflowd.calendars import Almanac, Blackout, Calendar, Entries
+from pyflowd.base.pool import Pool
+from pyflowd.base.timers import Timers
+from pyflowd.base.zones import zone
 from pyflowd.clock import US, from_us, to_us
-from pyflowd.model import (
-    Catchup,
-    CatchupPolicy,
-    Dst,
-    Exit,
-    Overlap,
-    Param,
-    ParamType,
-    RunState,
-    Schedule,
-    Shell,
-    Task,
-    Workflow,
-)
-from pyflowd.pool import Pool
-from pyflowd.runs import Runs
-from pyflowd.schedule import jitter_us
+from pyflowd.model.ends import Exit
+from pyflowd.model.kinds import Shell
+from pyflowd.model.states import RunState
+from pyflowd.model.triggers import Catchup, CatchupPolicy, Dst, Schedule
+from pyflowd.model.workflow import Overlap, Param, ParamType, Task, Workflow
+from pyflowd.runtime.admission import Admission
+from pyflowd.runtime.runs import Runs
+from pyflowd.runtime.workflows import Workflows
+from pyflowd.schedules.calendars import Almanac, Blackout, Calendar, Entries
+from pyflowd.schedules.schedule import jitter_us
 from pyflowd.store.store import Store
-from pyflowd.timers import Timers
-from pyflowd.workflows import Workflows
-from pyflowd.zones import zone
 from tests.fakes import FakeClock
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)

@@ -15,13 +15,14 @@ from urllib.parse import quote
 import pytest
 
 from pyflowctl.secretvalue import MOST_BYTES
+from pyflowd.base.pool import Cancel
 from pyflowd.clock import SystemClock
 from pyflowd.crashpoints import OF_SECRETS
 from pyflowd.errors import Refused
 from pyflowd.paths import below
-from pyflowd.pool import Cancel
-from pyflowd.protocol import ListSecrets, SecretPage, SetSecret
-from pyflowd.secrets_resolver import Resolver
+from pyflowd.protocol.requests import ListSecrets, SetSecret
+from pyflowd.protocol.views import SecretPage
+from pyflowd.secrets.secrets_resolver import Resolver
 from tests.daemon import instance as instances
 from tests.daemon.instance import REPOSITORY, Instance, wait_until
 

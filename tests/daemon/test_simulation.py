@@ -18,40 +18,27 @@ import msgspec
 import pytest
 
 from pyflowctl.simulating import ask_basis
-from pyflowd.admission import Admission
-from pyflowd.calendars import Almanac, Blackout, Calendar, Entries
+from pyflowd.base.pool import Pool
+from pyflowd.base.timers import Timers
+from pyflowd.base.zones import zone
 from pyflowd.clock import US
-from pyflowd.event_starts import EventStarts
-from pyflowd.handlers_simulation import SimulationHandlers
-from pyflowd.inside import InsideTasks
-from pyflowd.model import (
-    Approval,
-    Argv,
-    Call,
-    CallEnd,
-    Concurrency,
-    Dst,
-    Exit,
-    Gates,
-    Http,
-    Overlap,
-    Schedule,
-    Stop,
-    Task,
-    Wait,
-    Workflow,
-    WorkflowTrigger,
-)
-from pyflowd.pool import Pool
-from pyflowd.protocol import GetSimulationBasis, NextView
-from pyflowd.runs import Launch, Runs
-from pyflowd.runs import Stop as StopAttempt
-from pyflowd.simulation import simulate
-from pyflowd.simulation_model import Basis, Duration, Simulation
+from pyflowd.handlers.handlers_simulation import SimulationHandlers
+from pyflowd.model.ends import CallEnd, Exit, Stop
+from pyflowd.model.kinds import Approval, Argv, Call, Http, Wait
+from pyflowd.model.triggers import Dst, Schedule, WorkflowTrigger
+from pyflowd.model.workflow import Concurrency, Gates, Overlap, Task, Workflow
+from pyflowd.protocol.requests import GetSimulationBasis
+from pyflowd.protocol.views import NextView
+from pyflowd.runtime.admission import Admission
+from pyflowd.runtime.event_starts import EventStarts
+from pyflowd.runtime.inside import InsideTasks
+from pyflowd.runtime.runs import Launch, Runs
+from pyflowd.runtime.runs import Stop as StopAttempt
+from pyflowd.runtime.workflows import Workflows
+from pyflowd.schedules.calendars import Almanac, Blackout, Calendar, Entries
+from pyflowd.simulation.simulation import simulate
+from pyflowd.simulation.simulation_model import Basis, Duration, Simulation
 from pyflowd.store.store import Store
-from pyflowd.timers import Timers
-from pyflowd.workflows import Workflows
-from pyflowd.zones import zone
 from tests.fakes import FakeClock
 from tests.unit.simulated import HOUR_US, at
 

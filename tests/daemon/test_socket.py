@@ -20,37 +20,31 @@ import psutil
 import pytest
 
 from pyflowctl.client import connect
-from pyflowd import control as control_module
+from pyflowd.base.peer import Peer, Roles
+from pyflowd.base.timers import Timers
 from pyflowd.clock import US
-from pyflowd.control import HANDSHAKE_S, IDLE_S, Answer, Answers, Control, Frame, Wait
+from pyflowd.control import control as control_module
+from pyflowd.control.control import HANDSHAKE_S, IDLE_S, Answer, Answers, Control, Frame, Wait
 from pyflowd.errors import NotFound, PyflowError, Unavailable
-from pyflowd.model import Fate
-from pyflowd.peer import Peer, Roles
-from pyflowd.protocol import (
-    FRAME_MAX,
+from pyflowd.model.states import Fate
+from pyflowd.protocol.frames import Command, Hello, frame
+from pyflowd.protocol.requests import (
     LEVELS,
     CancelRun,
-    Command,
-    Done,
-    EventPage,
     GetLogs,
     GetRun,
     GetVersion,
-    Hello,
-    Level,
     ListEvents,
     ListRuns,
     ListSlots,
     Request,
     RerunRun,
-    RunPage,
     StartRun,
-    VersionView,
     WatchRun,
-    frame,
 )
+from pyflowd.protocol.views import Done, EventPage, RunPage, VersionView
+from pyflowd.protocol.words import FRAME_MAX, Level
 from pyflowd.store.store import Store
-from pyflowd.timers import Timers
 from tests.daemon.instance import REPOSITORY, Instance, wait_until
 from tests.fakes import FakeClock
 

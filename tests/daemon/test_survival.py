@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from pyflowd.crashpoints import CRASHPOINTS
-from pyflowd.protocol import RerunRun, RunView
+from pyflowd.protocol.requests import RerunRun
+from pyflowd.protocol.views import RunView
 from tests.daemon.checker import check_fold, check_witness
 from tests.daemon.instance import Instance, wait_until
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pyflowd.model import File
+from pyflowd.model.kinds import File
 from tests.daemon import programs
 from tests.daemon.programs import file, names
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from pyflowd import output_file
-from pyflowd.model import Python
+from pyflowd.base import output_file
+from pyflowd.model.kinds import Python
 from tests.corpus import CORPUS, needs_corpus
 from tests.daemon import programs
 from tests.daemon.programs import Ended

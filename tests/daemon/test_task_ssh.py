@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pyflowd.model import Ssh
+from pyflowd.model.kinds import Ssh
 from tests.corpus import CORPUS, needs_corpus
 from tests.daemon import programs, sshd
 from tests.daemon.programs import Ended

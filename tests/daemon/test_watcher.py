@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from pyflowd.clock import SystemClock
-from pyflowd.loader_frames import Folders
-from pyflowd.settling import FolderGone, Scan
-from pyflowd.watcher import Watcher
+from pyflowd.folder.loader_frames import Folders
+from pyflowd.folder.settling import FolderGone, Scan
+from pyflowd.folder.watcher import Watcher
 
 DEADLINE_S = 20.0
 

@@ -12,25 +12,28 @@ from typing import Any
 
 import msgspec
 
-from pyflowd.admission import Admission
-from pyflowd.backfill import Backfill
-from pyflowd.backfill_runs import Backfills
+from pyflowd.base.pool import Call, Pool
+from pyflowd.base.timers import Timers
+from pyflowd.base.zones import zone
 from pyflowd.clock import US, to_us
-from pyflowd.clock_steps import ClockSteps
-from pyflowd.expectation_watch import Expectations
-from pyflowd.health import Health
-from pyflowd.model import Exit, NotifyRule, Schedule, Shell, Task, Workflow
-from pyflowd.notify import Message
-from pyflowd.notify_channels import Mail
-from pyflowd.notify_spool import Notifier
-from pyflowd.pool import Call, Pool
-from pyflowd.runs import Runs
-from pyflowd.sentences import event_view
+from pyflowd.model.ends import Exit
+from pyflowd.model.kinds import Shell
+from pyflowd.model.triggers import Schedule
+from pyflowd.model.workflow import NotifyRule, Task, Workflow
+from pyflowd.notify.notify import Message
+from pyflowd.notify.notify_channels import Mail
+from pyflowd.render.sentences import event_view
+from pyflowd.runtime.admission import Admission
+from pyflowd.runtime.backfill import Backfill
+from pyflowd.runtime.backfill_runs import Backfills
+from pyflowd.runtime.clock_steps import ClockSteps
+from pyflowd.runtime.expectation_watch import Expectations
+from pyflowd.runtime.health import Health
+from pyflowd.runtime.notify_spool import Notifier
+from pyflowd.runtime.runs import Runs
+from pyflowd.runtime.workflows import Workflows
 from pyflowd.settings import Settings
 from pyflowd.store.store import Store
-from pyflowd.timers import Timers
-from pyflowd.workflows import Workflows
-from pyflowd.zones import zone
 from tests.fakes import FakeClock
 
 HOURLY = Schedule(name="cron", cron="0 * * * *")

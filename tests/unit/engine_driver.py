@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyflowd import engine
+from pyflowd.engine import engine
+from pyflowd.engine.state import Decide, Effect, Question, Step
 from pyflowd.events import (
     AttemptEnded,
     AttemptStarting,
@@ -18,8 +19,10 @@ from pyflowd.events import (
     RunCreated,
     RunStarted,
 )
-from pyflowd.model import Argv, Exit, FanOut, Given, Stop, Task, TaskState, Workflow
-from pyflowd.state import Decide, Effect, Question, Step
+from pyflowd.model.ends import Exit, Given, Stop
+from pyflowd.model.kinds import Argv
+from pyflowd.model.states import TaskState
+from pyflowd.model.workflow import FanOut, Task, Workflow
 
 TRUE = Argv(argv=("true",))
 

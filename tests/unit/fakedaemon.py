@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pyflowd.protocol import Command, opening_decoder
+from pyflowd.protocol.frames import Command, opening_decoder
 
 DEADLINE_S = 20.0
 Answer = Callable[[socket.socket], None]

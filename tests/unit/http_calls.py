@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyflowd.base.pool import Cancel
 from pyflowd.clock import SystemClock
-from pyflowd.expression_values import Variables
-from pyflowd.http_call import HttpResult, perform
-from pyflowd.http_request import build
-from pyflowd.model import (
-    Http,
-)
-from pyflowd.pool import Cancel
+from pyflowd.expressions.expression_values import Variables
+from pyflowd.http.http_call import HttpResult, perform
+from pyflowd.http.http_request import build
+from pyflowd.model.kinds import Http
 from tests.unit.web import Handler, Seen
 
 DEADLINE_S = 20.0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from pyflowd.clock import US, to_us
-from pyflowd.model import Argv, Schedule, Task, Workflow
-from pyflowd.simulation_model import Basis, Duration, SimulatedSlot, Simulation
+from pyflowd.model.kinds import Argv
+from pyflowd.model.triggers import Schedule
+from pyflowd.model.workflow import Task, Workflow
+from pyflowd.simulation.simulation_model import Basis, Duration, SimulatedSlot, Simulation
 
 MINUTE_US = 60 * US
 HOUR_US = 3600 * US

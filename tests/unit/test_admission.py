@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from pyflowd.engine.overlap import Enqueue, RefuseFull, RunRef, Skip, Start, decide
+from pyflowd.engine.state import IllegalEvent
 from pyflowd.events import GateClosed, RunRefused, RunStarted, TaskRefused
-from pyflowd.model import Overlap, Reason, RunState, SlotReason, TaskState
-from pyflowd.overlap import Enqueue, RefuseFull, RunRef, Skip, Start, decide
-from pyflowd.state import IllegalEvent
+from pyflowd.model.states import Reason, RunState, SlotReason, TaskState
+from pyflowd.model.workflow import Overlap
 from tests.unit.engine_driver import Driver, running, task, workflow
 
 REFUSED = RunRefused(5, 5, Reason.GATE_CLOSED, "gate closed: no disk")

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyflowd import template as templates
-from pyflowd.assembly import Assembled, Missing, assemble
-from pyflowd.definition_text import Part, Role
-from pyflowd.document import quote
-from pyflowd.expression import ExpressionError, Variables
-from pyflowd.model import Argv, Shell, Workflow
+from pyflowd.expressions import template as templates
+from pyflowd.expressions.expression import ExpressionError, Variables
+from pyflowd.language.assembly import Assembled, Missing, assemble
+from pyflowd.language.definition_text import Part, Role
+from pyflowd.language.document import quote
+from pyflowd.model.kinds import Argv, Shell
+from pyflowd.model.workflow import Workflow
 
 TEMPLATE = """\
 params:

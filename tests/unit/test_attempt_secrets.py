@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from pyflowd import http_call
-from pyflowd.http_tasks import HttpTasks, _Prepared
-from pyflowd.pool import Cancel
-from pyflowd.secret_lookups import TOKEN, SecretLookups
-from pyflowd.secret_names import Secrets
-from pyflowd.secrets_model import Secret
-from pyflowd.tasklogs import TaskLogs
+from pyflowd.base.pool import Cancel
+from pyflowd.http import http_call
+from pyflowd.runtime.http_tasks import HttpTasks, _Prepared
+from pyflowd.runtime.secret_lookups import TOKEN, SecretLookups
+from pyflowd.runtime.secret_names import Secrets
+from pyflowd.runtime.tasklogs import TaskLogs
+from pyflowd.secrets.secrets_model import Secret
 from tests.fakes import FakeClock
 
 VALUE = Secret(b"correct horse battery")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pyflowctl.logsource import LogSource
-from pyflowd.attemptlog import AttemptLog
+from pyflowd.base.attemptlog import AttemptLog
 from pyflowd.keeper import logindex
 from pyflowd.keeper.logindex import DATA, END
-from pyflowd.tasklogs import TaskLogs
+from pyflowd.runtime.tasklogs import TaskLogs
 from tests.fakes import FakeClock
 
 

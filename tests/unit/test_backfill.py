@@ -6,14 +6,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pyflowd import backfill
-from pyflowd.backfill import Backfill
+from pyflowd.base.zones import zone
 from pyflowd.clock import US, from_us, to_us
+from pyflowd.engine.overlap import Enqueue, RunRef, Skip, decide
 from pyflowd.errors import NotFound, Refused
-from pyflowd.model import Overlap, Param, ParamType, RunState, Schedule
-from pyflowd.overlap import Enqueue, RunRef, Skip, decide
-from pyflowd.schedule import times_of
-from pyflowd.zones import zone
+from pyflowd.model.states import RunState
+from pyflowd.model.triggers import Schedule
+from pyflowd.model.workflow import Overlap, Param, ParamType
+from pyflowd.runtime import backfill
+from pyflowd.runtime.backfill import Backfill
+from pyflowd.schedules.schedule import times_of
 
 NIGHTLY, WEEKLY = Schedule(name="nightly", cron="30 2 * * *"), Schedule(name="weekly", cron="0 5 * * 0")
 BOOT = Schedule(name="boot", cron="@reboot")

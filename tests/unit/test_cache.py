@@ -15,42 +15,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import fields, replace
 
-from pyflowd import decisions, engine
-from pyflowd.cache import KEY_MAX, Recalled, Sought, recipe_of
+from pyflowd.base.timers import Timers
+from pyflowd.base.zones import zone
 from pyflowd.clock import US
-from pyflowd.context import Facts
+from pyflowd.engine import engine
+from pyflowd.engine.state import Decide, Keep, Question, Run
 from pyflowd.events import CacheDecided, Event, RunCreated, StoredEvent
-from pyflowd.live import LiveRun
-from pyflowd.model import (
-    Argv,
+from pyflowd.model.ends import Given, KeptFile
+from pyflowd.model.kinds import Argv, Call, Shell
+from pyflowd.model.states import Reason, RunState, TaskState
+from pyflowd.model.workflow import (
     Artifact,
     Cache,
-    Call,
     Capture,
     Credential,
     FanOut,
-    Given,
-    KeptFile,
     Leftover,
     Output,
-    Reason,
     Retention,
     Retry,
-    RunState,
-    Shell,
     Task,
-    TaskState,
     TriggerRule,
     Workflow,
 )
-from pyflowd.retention import Retirement, expired
-from pyflowd.runs import Launch, Runs, fold
-from pyflowd.state import Decide, Keep, Question, Run
+from pyflowd.runtime import decisions
+from pyflowd.runtime.cache import KEY_MAX, Recalled, Sought, recipe_of
+from pyflowd.runtime.context import Facts
+from pyflowd.runtime.live import LiveRun
+from pyflowd.runtime.retention import Retirement, expired
+from pyflowd.runtime.runs import Launch, Runs, fold
+from pyflowd.runtime.tasklogs import TaskLogs
 from pyflowd.store.batch import RunMeta
 from pyflowd.store.store import DATABASE, Store
-from pyflowd.tasklogs import TaskLogs
-from pyflowd.timers import Timers
-from pyflowd.zones import zone
 from tests.daemon.checker import check_fold
 from tests.fakes import FakeClock
 from tests.unit.engine_driver import Driver, ended, fan, running, task, workflow

@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyflowd import settings as settings_file
-from pyflowd.calendars import Almanac, Entries
-from pyflowd.calendars_files import read_almanac
+from pyflowd.base.zones import zone
 from pyflowd.clock import US, from_us, to_us
 from pyflowd.errors import Refused
-from pyflowd.model import Schedule, SlotReason
+from pyflowd.model.states import SlotReason
+from pyflowd.model.triggers import Schedule
+from pyflowd.runtime.calendars_files import read_almanac
+from pyflowd.schedules.calendars import Almanac, Entries
 from pyflowd.settings import Settings
-from pyflowd.zones import zone
 
 BERLIN = zone("Europe/Berlin")
 TODAY = date(2026, 6, 1)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyflowd import captured
-from pyflowd.captured import Captured, read_stream
+from pyflowd.base import captured
+from pyflowd.base.captured import Captured, read_stream
 from pyflowd.keeper.logindex import CUT, DATA, END, GAP, NOTE, STDERR, STDOUT, TOGETHER, pack
 from pyflowd.keeper.sink import COALESCE_US, Sink
 

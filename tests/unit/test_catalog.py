@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pyflowd.catalog import Catalog, Change, Installed, Noted, Reload, Removed
-from pyflowd.loader_frames import Loaded, Rejected, Result, Seen, Signature, Unsettled, Vanished
-from pyflowd.model import Problem
+from pyflowd.folder.catalog import Catalog, Change, Installed, Noted, Reload, Removed
+from pyflowd.folder.loader_frames import Loaded, Rejected, Result, Seen, Signature, Unsettled, Vanished
+from pyflowd.model.problem import Problem
 
 BAD = Problem(file="a.yaml", line=2, column=1, code="unknown_key", message="wrong")
 

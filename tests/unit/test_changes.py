@@ -8,8 +8,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from pyflowd.changes import Change, difference, record_loaded, record_removed
-from pyflowd.definition_text import Part, Role, pack
+from pyflowd.language.definition_text import Part, Role, pack
+from pyflowd.runtime.changes import Change, difference, record_loaded, record_removed
 from pyflowd.store import statements
 from pyflowd.store.store import DATABASE, Store
 

@@ -7,11 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyflowd.clock import to_us
-from pyflowd.commandline import Invocation, LogOptions, instant_us, parse, two_runs
 from pyflowd.errors import UsageError
-from pyflowd.grammar import COMMANDS, GLOBAL_OPTIONS, LATER, command_help, full_help, short_help
-from pyflowd.layout import zone_of
-from pyflowd.protocol import (
+from pyflowd.protocol.requests import (
     AnswerApproval,
     CancelBackfill,
     CancelRun,
@@ -45,6 +42,9 @@ from pyflowd.protocol import (
     StartRun,
     WatchRun,
 )
+from pyflowd.render.commandline import Invocation, LogOptions, instant_us, parse, two_runs
+from pyflowd.render.grammar import COMMANDS, GLOBAL_OPTIONS, LATER, command_help, full_help, short_help
+from pyflowd.render.layout import zone_of
 from tests.unit.views import NOW_US, at_us
 
 BERLIN = zone_of("Europe/Berlin")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from pyflowd.console import Console
-from pyflowd.control import Frame
-from pyflowd.peer import Peer
-from pyflowd.protocol import Command, Done, GetRun, Request, TaskPage
-from pyflowd.replies import Replies
+from pyflowd.base.peer import Peer
+from pyflowd.control.control import Frame
+from pyflowd.control.replies import Replies
+from pyflowd.handlers.console import Console
+from pyflowd.protocol.frames import Command
+from pyflowd.protocol.requests import GetRun, Request
+from pyflowd.protocol.views import Done, TaskPage
 from tests.fakes import FakeClock
 from tests.unit.views import FAILED, RUNNING, TASKS
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pyflowd.cron import Cron, advice, describe, parse
+from pyflowd.schedules.cron import Cron, advice, describe, parse
 from tests import cron_oracle
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  naive times are what this module counts
@@ -286,7 +286,8 @@ def test_the_longest_sensible_expression_is_taken() -> None:
 
 
 def test_plain_numbers_and_stars_are_read_without_loading_croniter() -> None:
-    program = "import sys; from pyflowd.cron import parse; parse('30 2 * * 1,5'); sys.exit('croniter' in sys.modules)"
+    program = "import sys; from pyflowd.schedules.cron import parse; parse('30 2 * * 1,5'); "
+    program += "sys.exit('croniter' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

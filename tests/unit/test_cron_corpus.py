@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from pyflowd import on_calendar
+from pyflowd.base.zones import zone
 from pyflowd.clock import from_us, to_us
-from pyflowd.cron import parse
-from pyflowd.model import Dst
-from pyflowd.schedule import next_slot, upcoming_cron
-from pyflowd.zones import zone
+from pyflowd.conversion import on_calendar
+from pyflowd.model.triggers import Dst
+from pyflowd.schedules.cron import parse
+from pyflowd.schedules.schedule import next_slot, upcoming_cron
 from tests.corpus import CORPUS, needs_corpus
 
 DAYS = "T2: a day field that begins with a star counts as a star; only if neither does may either match"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pyflowd.crontab import Crontab, looks_like_system, percent, read
+from pyflowd.conversion.crontab import Crontab, looks_like_system, percent, read
 from tests.corpus import CORPUS, needs_corpus
 
 CASES: list[dict[str, Any]] = (

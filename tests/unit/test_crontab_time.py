@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyflowd import cron, crontab_time, schedule, zones
-from pyflowd.firings import Proof, compare
-from pyflowd.model import Dst
+from pyflowd.base import zones
+from pyflowd.conversion import crontab_time
+from pyflowd.conversion.firings import Proof, compare
+from pyflowd.model.triggers import Dst
+from pyflowd.schedules import cron, schedule
 from tests.corpus import CORPUS, needs_corpus
 
 DAY = 1440

@@ -8,24 +8,22 @@ from typing import Any
 
 import pytest
 
-from pyflowd import graph, lint
-from pyflowd.definition import WORKFLOW
-from pyflowd.definition_kinds import KINDS
-from pyflowd.definition_task import TASK
-from pyflowd.model import (
-    Argv,
+from pyflowd.base import graph
+from pyflowd.language.definition import WORKFLOW
+from pyflowd.language.definition_kinds import KINDS
+from pyflowd.language.definition_task import TASK
+from pyflowd.lint import lint
+from pyflowd.model.kinds import Argv, Shell
+from pyflowd.model.problem import Problem, Severity
+from pyflowd.model.triggers import Dst, Schedule
+from pyflowd.model.workflow import (
     Backoff,
-    Dst,
     Jitter,
     Leftover,
     OnLost,
     Overlap,
-    Problem,
     Retention,
     Retry,
-    Schedule,
-    Severity,
-    Shell,
     Task,
     TriggerRule,
     Workflow,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pyflowd.assembly import Missing, assemble
-from pyflowd.definition_text import Part
-from pyflowd.model import Cache, Problem, Workflow
+from pyflowd.language.assembly import Missing, assemble
+from pyflowd.language.definition_text import Part
+from pyflowd.model.problem import Problem
+from pyflowd.model.workflow import Cache, Workflow
 
 
 def read(task: str, rest: str = "") -> tuple[Workflow | None, list[Problem]]:

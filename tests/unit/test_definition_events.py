@@ -6,18 +6,11 @@ import re
 
 import pytest
 
-from pyflowd.assembly import assemble
-from pyflowd.definition_text import Part
-from pyflowd.model import (
-    EventTrigger,
-    FileTrigger,
-    RunState,
-    UnitTrigger,
-    Verify,
-    WebhookTrigger,
-    Workflow,
-    WorkflowTrigger,
-)
+from pyflowd.language.assembly import assemble
+from pyflowd.language.definition_text import Part
+from pyflowd.model.states import RunState
+from pyflowd.model.triggers import EventTrigger, FileTrigger, UnitTrigger, Verify, WebhookTrigger, WorkflowTrigger
+from pyflowd.model.workflow import Workflow
 
 TASKS = "tasks: {t: {run: 'true'}}\n"
 

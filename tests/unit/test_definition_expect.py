@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pyflowd import lint
-from pyflowd.model import Expectation, Problem, Severity
+from pyflowd.lint import lint
+from pyflowd.model.problem import Problem, Severity
+from pyflowd.model.triggers import Expectation
 
 TASKS = "tasks: {a: {run: 'true'}}\n"
 SCHEDULE = "schedule: '30 2 * * *'\n"

@@ -7,25 +7,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from pyflowd import lint
-from pyflowd.definition_fan_out import MAX_ITEMS
-from pyflowd.model import (
-    Approval,
+from pyflowd.language.definition_fan_out import MAX_ITEMS
+from pyflowd.lint import lint
+from pyflowd.model.kinds import Approval, Call, OnTimeout, Shell, Wait
+from pyflowd.model.problem import Problem, Severity
+from pyflowd.model.workflow import (
     Artifact,
-    Call,
     Capture,
     FanOut,
     OnEmpty,
-    OnTimeout,
     Output,
     ParamType,
-    Problem,
     Repeat,
-    Severity,
-    Shell,
     Task,
     UndoAfter,
-    Wait,
     Workflow,
 )
 

@@ -6,10 +6,18 @@ from typing import Any
 
 import pytest
 
-from pyflowd import definition_process, document_yaml, fields
-from pyflowd.definition_process import OPERATIONS, build_file, build_python, build_ssh, read_file, read_python, read_ssh
-from pyflowd.fields import Reader, Report, Wrong
-from pyflowd.model import File, Python, Ssh
+from pyflowd.language import definition_process, document_yaml, fields
+from pyflowd.language.definition_process import (
+    OPERATIONS,
+    build_file,
+    build_python,
+    build_ssh,
+    read_file,
+    read_python,
+    read_ssh,
+)
+from pyflowd.language.fields import Reader, Report, Wrong
+from pyflowd.model.kinds import File, Python, Ssh
 from pyflowd.task import files
 
 

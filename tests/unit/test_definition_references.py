@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pyflowd import lint
-from pyflowd.context import MEMBERS
-from pyflowd.definition_references import TASK_MEMBERS
-from pyflowd.model import Problem, Severity, Workflow
+from pyflowd.language.definition_references import TASK_MEMBERS
+from pyflowd.lint import lint
+from pyflowd.model.problem import Problem, Severity
+from pyflowd.model.workflow import Workflow
+from pyflowd.runtime.context import MEMBERS
 
 PARAMS = "params: {x: {}, hosts: {type: array, default: []}}\n"
 

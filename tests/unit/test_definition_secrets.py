@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pyflowd.assembly import assemble
-from pyflowd.definition_text import Part
+from pyflowd.language.assembly import assemble
+from pyflowd.language.definition_text import Part
 
 TASKS = "tasks: {a: {run: 'true'}}\n"
 BY_PARAM = """

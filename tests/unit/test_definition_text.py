@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyflowd.definition_text import Part, Role, pack, readable, unpack
+from pyflowd.language.definition_text import Part, Role, pack, readable, unpack
 
 MAIN = Part(label="a.yaml", data=b"template: t\n")
 BASE = Part(label="templates/t.json", data=b"{}", is_json=True, role=Role.TEMPLATE)

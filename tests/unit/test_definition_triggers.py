@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pyflowd import lint
-from pyflowd.model import Catchup, CatchupPolicy, Schedule, Workflow
+from pyflowd.lint import lint
+from pyflowd.model.triggers import Catchup, CatchupPolicy, Schedule
+from pyflowd.model.workflow import Workflow
 
 TASKS = "tasks: {a: {run: 'true'}}\n"
 PARAMS = "params: {full: {type: boolean, default: false}}\n"

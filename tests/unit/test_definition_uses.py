@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pyflowd.assembly import Assembled, assemble
-from pyflowd.definition_text import Part
-from pyflowd.model import Uses
-from pyflowd.plugin_checks import check_plugins
-from pyflowd.plugins import Known, Plugin, PluginField
+from pyflowd.language.assembly import Assembled, assemble
+from pyflowd.language.definition_text import Part
+from pyflowd.language.plugins import Known, Plugin, PluginField
+from pyflowd.model.kinds import Uses
+from pyflowd.plugins.plugin_checks import check_plugins
 from pyflowd.task.plugin_types import schema_of
 
 

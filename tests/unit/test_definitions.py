@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from pyflowd.catalog import Change
+from pyflowd.base.timers import Timers
 from pyflowd.clock import SystemClock
-from pyflowd.definitions import Definitions, _decoded
-from pyflowd.loader_frames import Folders, Rejected, Result, Seen, Signature
-from pyflowd.sources import Sources
-from pyflowd.timers import Timers
+from pyflowd.folder.catalog import Change
+from pyflowd.folder.definitions import Definitions, _decoded
+from pyflowd.folder.loader_frames import Folders, Rejected, Result, Seen, Signature
+from pyflowd.folder.sources import Sources
 
 FOLDERS = Folders("/etc/p/workflows")
 OLD = Signature(1, 1, 10, 1)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from pyflowd import diff, render_diff
-from pyflowd.definition_text import Part, Role, pack
-from pyflowd.diff import Difference
-from pyflowd.layout import Style
-from pyflowd.protocol import ChangeView, RunView, TaskView
+from pyflowd.language.definition_text import Part, Role, pack
+from pyflowd.protocol.views import ChangeView, RunView, TaskView
+from pyflowd.render import diff, render_diff
+from pyflowd.render.diff import Difference
+from pyflowd.render.layout import Style
 from tests.unit.views import at_us
 
 STYLE = Style(width=100, now_us=at_us("21:17:05"), timezone="Europe/Berlin")

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyflowd.document import Document, DocumentError, Mapping, Sequence
-from pyflowd.document_json import parse_json
-from pyflowd.document_yaml import parse_yaml
+from pyflowd.language.document import Document, DocumentError, Mapping, Sequence
+from pyflowd.language.document_json import parse_json
+from pyflowd.language.document_yaml import parse_yaml
 
 BOTH: list[Callable[[bytes], Document]] = [parse_yaml, parse_json]
 

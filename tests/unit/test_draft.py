@@ -7,10 +7,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pyflowctl.imports import means
-from pyflowd.crontab_draft import escaped
-from pyflowd.draft import Draft, DraftTask, Trigger, duration, text
-from pyflowd.lint import check
-from pyflowd.units import duration_s
+from pyflowd.conversion.crontab_draft import escaped
+from pyflowd.conversion.draft import Draft, DraftTask, Trigger, text
+from pyflowd.lint.lint import check
+from pyflowd.units import duration_s, duration_written
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60)
 _CONTROL = "control_character"
@@ -112,4 +112,4 @@ def test_a_definition_that_says_something_else_is_noticed(other: Draft) -> None:
 
 @given(st.integers(1, 10**6))
 def test_a_duration_says_the_same(seconds: int) -> None:
-    assert duration_s(duration(seconds)) == seconds
+    assert duration_s(duration_written(seconds)) == seconds

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyflowd.engine import begin, step
+from pyflowd.engine.engine import begin, step
+from pyflowd.engine.rerun import taken_over
+from pyflowd.engine.state import MOVES, IllegalEvent, Run, StopAttempt, TaskRun, WakeTask, counts_as_ok
 from pyflowd.events import (
     AttemptEnded,
     AttemptRunning,
@@ -22,24 +24,9 @@ from pyflowd.events import (
     RunTimedOut,
     StoredEvent,
 )
-from pyflowd.model import (
-    TASK_TERMINAL,
-    AttemptState,
-    Jitter,
-    Lost,
-    LostAttempt,
-    OnLost,
-    Reason,
-    Retry,
-    RunState,
-    StartFailure,
-    Stop,
-    TaskState,
-    TriggerRule,
-    Workflow,
-)
-from pyflowd.rerun import taken_over
-from pyflowd.state import MOVES, IllegalEvent, Run, StopAttempt, TaskRun, WakeTask, counts_as_ok
+from pyflowd.model.ends import LostAttempt, StartFailure, Stop
+from pyflowd.model.states import TASK_TERMINAL, AttemptState, Lost, Reason, RunState, TaskState
+from pyflowd.model.workflow import Jitter, OnLost, Retry, TriggerRule, Workflow
 from tests.unit.engine_driver import Driver, ended, running, task, workflow
 
 S = TaskState

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyflowd.clock import US
-from pyflowd.event_claims import Claimed, Failed, Gone, Taken, claim
-from pyflowd.event_files import Found, Listing, State, Watched, from_key, key_of, list_files, target_of
+from pyflowd.triggers.event_claims import Claimed, Failed, Gone, Taken, claim
+from pyflowd.triggers.event_files import Found, Listing, State, Watched, from_key, key_of, list_files, target_of
 
 LATE_US = 10**15
 BASE = (1, 1)

@@ -9,35 +9,24 @@ from typing import Any
 import msgspec
 import pytest
 
-from pyflowd.admission import Admission
+from pyflowd.base.pool import Pool
+from pyflowd.base.timers import Timers
+from pyflowd.base.zones import zone
 from pyflowd.clock import US
 from pyflowd.errors import Refused
-from pyflowd.event_ledger import Place
-from pyflowd.event_starts import DEPTH_MAX, EventStarts
-from pyflowd.event_unit_state import UnitState
-from pyflowd.event_units import UnitEvents
-from pyflowd.model import (
-    EventTrigger,
-    Exit,
-    Fate,
-    FileTrigger,
-    Param,
-    ParamType,
-    RunState,
-    Shell,
-    SlotReason,
-    Task,
-    UnitTrigger,
-    WebhookTrigger,
-    Workflow,
-    WorkflowTrigger,
-)
-from pyflowd.pool import Pool
-from pyflowd.runs import Runs
+from pyflowd.model.ends import Exit
+from pyflowd.model.kinds import Shell
+from pyflowd.model.states import Fate, RunState, SlotReason
+from pyflowd.model.triggers import EventTrigger, FileTrigger, UnitTrigger, WebhookTrigger, WorkflowTrigger
+from pyflowd.model.workflow import Param, ParamType, Task, Workflow
+from pyflowd.runtime.admission import Admission
+from pyflowd.runtime.event_starts import DEPTH_MAX, EventStarts
+from pyflowd.runtime.event_units import UnitEvents
+from pyflowd.runtime.runs import Runs
+from pyflowd.runtime.workflows import Workflows
 from pyflowd.store.store import Store
-from pyflowd.timers import Timers
-from pyflowd.workflows import Workflows
-from pyflowd.zones import zone
+from pyflowd.triggers.event_ledger import Place
+from pyflowd.triggers.event_unit_state import UnitState
 from tests.fakes import FakeClock
 
 TASKS = (Task(name="t", kind=Shell(text="true")),)

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from pyflowd.event_unit_bus import Bus, BusError
-from pyflowd.event_unit_source import UnitProblem, UnitSource, ask
-from pyflowd.event_unit_state import UnitState, unit_state
+from pyflowd.triggers.event_unit_bus import Bus, BusError
+from pyflowd.triggers.event_unit_source import UnitProblem, UnitSource, ask
+from pyflowd.triggers.event_unit_state import UnitState, unit_state
 
 pytest.importorskip("jeepney")
 

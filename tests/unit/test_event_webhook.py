@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pyflowd.clock import US
 from pyflowd.errors import Refused
-from pyflowd.event_webhook import (
+from pyflowd.model.triggers import Verify
+from pyflowd.triggers.event_webhook import (
     BODY_MAX_BYTES,
     Delivery,
     delivery,
@@ -21,7 +22,6 @@ from pyflowd.event_webhook import (
     sign,
     why_refused,
 )
-from pyflowd.model import Verify
 
 NOW_S = 1_700_000_000
 NOW_US = NOW_S * US

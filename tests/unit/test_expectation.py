@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from pyflowd.clock import US, from_us, to_us
-from pyflowd.expectation import RunRow, SlotRow, deadlines, missed_finish, missed_start, next_deadline_us
-from pyflowd.model import Schedule, SlotReason
+from pyflowd.model.states import SlotReason
+from pyflowd.model.triggers import Schedule
+from pyflowd.runtime.expectation import RunRow, SlotRow, deadlines, missed_finish, missed_start, next_deadline_us
 
 BERLIN = ZoneInfo("Europe/Berlin")
 CRON = Schedule(name="cron", cron="30 2 * * *")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from pyflowd.explain import SCREEN_FACTS, Code, on_a_screen
-from pyflowd.explain_run import Obstacle, Part, Standing, Tried, explain_run, root, run_text
-from pyflowd.explain_slot import SlotQuestion, SlotStanding, explain_slot, slot_text
-from pyflowd.explain_task import Need, TaskStanding, explain_task
-from pyflowd.explain_workflow import TriggerStanding, WorkflowStanding, explain_workflow
-from pyflowd.model import AttemptState, Fate, Problem, Reason, SlotReason, TriggerRule
-from pyflowd.protocol import ExplanationView, FactView, NextView, RunView, SlotView, StepView, TaskView
+from pyflowd.handlers.explain import SCREEN_FACTS, Code, on_a_screen
+from pyflowd.handlers.explain_run import Obstacle, Part, Standing, Tried, explain_run, root, run_text
+from pyflowd.handlers.explain_slot import SlotQuestion, SlotStanding, explain_slot, slot_text
+from pyflowd.handlers.explain_task import Need, TaskStanding, explain_task
+from pyflowd.handlers.explain_workflow import TriggerStanding, WorkflowStanding, explain_workflow
+from pyflowd.model.problem import Problem
+from pyflowd.model.states import AttemptState, Fate, Reason, SlotReason
+from pyflowd.model.workflow import TriggerRule
+from pyflowd.protocol.views import ExplanationView, FactView, NextView, RunView, SlotView, StepView, TaskView
 
 T = 1_772_482_000_000_000
 

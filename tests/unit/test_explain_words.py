@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pyflowd.commandline import parse
-from pyflowd.explain import Code
-from pyflowd.explain_words import REASONS, RULES, RUN_STATES, SLOT_REASONS, TASK_STATES, Skipped
-from pyflowd.layout import zone_of
-from pyflowd.model import Reason, RunState, SlotReason, TaskState, TriggerRule
+from pyflowd.handlers.explain import Code
+from pyflowd.handlers.explain_words import REASONS, RULES, RUN_STATES, SLOT_REASONS, TASK_STATES, Skipped
+from pyflowd.model.states import Reason, RunState, SlotReason, TaskState
+from pyflowd.model.workflow import TriggerRule
+from pyflowd.render.commandline import parse
+from pyflowd.render.layout import zone_of
 
 MAN = Path(__file__).resolve().parent.parent.parent / "man" / "pyflowctl.1"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyflowd.expression import Absent, Expression, ExpressionError, Namespace, Variables, parse
+from pyflowd.expressions.expression import Absent, Expression, ExpressionError, Namespace, Variables, parse
 
 
 class Task(Namespace):

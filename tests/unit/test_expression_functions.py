@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyflowd.expression import Absent, ExpressionError, Variables, functions, parse
-from pyflowd.expression_functions import FUNCTIONS
+from pyflowd.expressions.expression import Absent, ExpressionError, Variables, functions, parse
+from pyflowd.expressions.expression_functions import FUNCTIONS
 
 RESULTS = [
     {"key": "a", "status": "succeeded", "artifacts": {"part": "/1"}, "n": 2},

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyflowd import expression
-from pyflowd.expression import ExpressionError, Variables
-from pyflowd.expression_functions import FUNCTIONS
-from pyflowd.expression_signatures import SIGNATURES
-from pyflowd.expression_types import ANY, LIST, MAP, NUMBER, TEXT, Type, judge, one, type_of
-from pyflowd.expression_values import kind
+from pyflowd.expressions import expression
+from pyflowd.expressions.expression import ExpressionError, Variables
+from pyflowd.expressions.expression_functions import FUNCTIONS
+from pyflowd.expressions.expression_signatures import SIGNATURES
+from pyflowd.expressions.expression_types import ANY, LIST, MAP, NUMBER, TEXT, Type, judge, one, type_of
+from pyflowd.expressions.expression_values import kind
 
 NAMES = {
     "n": one(NUMBER),

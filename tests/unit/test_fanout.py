@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pyflowd.engine.rerun import taken_over
+from pyflowd.engine.state import IllegalEvent, StopAttempt
 from pyflowd.events import Expanded, KeptItem, RetryDue, TaskCancelRequested
-from pyflowd.model import Given, OnEmpty, Reason, Retry, RunState, TaskState
-from pyflowd.rerun import taken_over
-from pyflowd.state import IllegalEvent, StopAttempt
+from pyflowd.model.ends import Given
+from pyflowd.model.states import Reason, RunState, TaskState
+from pyflowd.model.workflow import OnEmpty, Retry
 from tests.unit.engine_driver import Driver, ended, fan, running, task, workflow
 
 S = TaskState

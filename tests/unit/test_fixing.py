@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from pyflowctl import fixing, thin
 from pyflowctl.shelltext import Context, contexts
-from pyflowd.lint import check
-from pyflowd.model import Severity, Shell, Task
+from pyflowd.lint.lint import check
+from pyflowd.model.kinds import Shell
+from pyflowd.model.problem import Severity
+from pyflowd.model.workflow import Task
 
 
 def fixed(text: str, *, is_json: bool = False) -> str:

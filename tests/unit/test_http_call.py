@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pyflowd.model import (
+from pyflowd.model.kinds import (
     BearerAuth,
     Expect,
     FilePart,

@@ -14,12 +14,14 @@ from typing import Any
 import psutil
 import pytest
 
-from pyflowd import http_addresses, http_connection, pattern
+from pyflowd.base.pool import Cancel
 from pyflowd.clock import US
-from pyflowd.http_addresses import Target
-from pyflowd.http_connection import Line
-from pyflowd.model import Expect, Stop, TextBody, TextTest, Tls
-from pyflowd.pool import Cancel
+from pyflowd.expressions import pattern
+from pyflowd.http import http_addresses, http_connection
+from pyflowd.http.http_addresses import Target
+from pyflowd.http.http_connection import Line
+from pyflowd.model.ends import Stop
+from pyflowd.model.kinds import Expect, TextBody, TextTest, Tls
 from tests.unit.http_calls import DEADLINE_S, DRIPS, call, drips, echo, good, hello, to
 from tests.unit.web import Handler, Seen, Web, web
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pyflowd import lint
-from pyflowd.model import (
+from pyflowd.lint import lint
+from pyflowd.model.kinds import (
     BasicAuth,
     BearerAuth,
     Expect,
@@ -15,12 +15,11 @@ from pyflowd.model import (
     JsonBody,
     MultipartBody,
     Paginate,
-    Problem,
-    Severity,
     TextBody,
     TextTest,
     Tls,
 )
+from pyflowd.model.problem import Problem, Severity
 
 URL = "https://example.com/x"
 

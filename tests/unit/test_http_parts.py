@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyflowd import http_addresses, http_answer, http_checks, http_files, http_hops, http_urls
-from pyflowd.expression_values import ExpressionError, Variables
-from pyflowd.http_answer import Answer
-from pyflowd.http_errors import CallError
-from pyflowd.http_hops import Hop
-from pyflowd.http_request import Content, HttpRequest, Multipart, build
-from pyflowd.model import (
+from pyflowd.expressions.expression_values import ExpressionError, Variables
+from pyflowd.http import http_addresses, http_answer, http_checks, http_files, http_hops, http_urls
+from pyflowd.http.http_answer import Answer
+from pyflowd.http.http_errors import CallError
+from pyflowd.http.http_hops import Hop
+from pyflowd.http.http_request import Content, HttpRequest, Multipart, build
+from pyflowd.model.kinds import (
     BasicAuth,
     BearerAuth,
     Expect,

@@ -14,7 +14,7 @@ import pytest
 
 from pyflowctl import import_timers, imports, thin
 from pyflowctl.linting import check_files
-from pyflowd import on_calendar
+from pyflowd.conversion import on_calendar
 from tests.corpus import CORPUS, needs_corpus
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze on this host")

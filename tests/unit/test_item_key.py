@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pyflowd.item_key import KEY_MAX, default_key
+from pyflowd.base.item_key import KEY_MAX, default_key
 
 
 @pytest.mark.parametrize(

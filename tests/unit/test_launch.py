@@ -9,13 +9,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pyflowd import launch
-from pyflowd.context import Facts, TaskNames
-from pyflowd.engine import begin
+from pyflowd.engine.engine import begin
 from pyflowd.events import RunCreated
-from pyflowd.expression_values import ExpressionError
-from pyflowd.keeperlink import StartRequest
-from pyflowd.model import Argv, Kind, Shell, Task, Workflow
+from pyflowd.expressions.expression_values import ExpressionError
+from pyflowd.model.kinds import Argv, Kind, Shell
+from pyflowd.model.workflow import Task, Workflow
+from pyflowd.runtime import launch
+from pyflowd.runtime.context import Facts, TaskNames
+from pyflowd.runtime.keeperlink import StartRequest
 from pyflowd.store.batch import RunMeta
 
 HOST = launch.Host(

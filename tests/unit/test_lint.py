@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyflowd import filenames, lint
-from pyflowd.definition import WORKFLOW
-from pyflowd.definition_task import TASK
+from pyflowd.base import filenames
+from pyflowd.language.definition import WORKFLOW
+from pyflowd.language.definition_task import TASK
+from pyflowd.lint import lint
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "etc" / "workflows").glob("*.yaml"))
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from pyflowctl import linting, surroundings
-from pyflowd import render_host
-from pyflowd.assembly import Assembled, assemble
-from pyflowd.definition_text import Part
-from pyflowd.layout import Style
-from pyflowd.lint import advise
-from pyflowd.lint_host import Surroundings
-from pyflowd.model import Problem
+from pyflowd.language.assembly import Assembled, assemble
+from pyflowd.language.definition_text import Part
+from pyflowd.lint.lint import advise
+from pyflowd.lint.lint_host import Surroundings
+from pyflowd.model.problem import Problem
+from pyflowd.render import render_host
+from pyflowd.render.layout import Style
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "etc").glob("*/*.yaml"))
 HERE = Surroundings(

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pyflowctl import linting
-from pyflowd.lint_code import Code
-from pyflowd.lint_codes import CODES
-from pyflowd.model import Severity
+from pyflowd.lint.lint_code import Code
+from pyflowd.lint.lint_codes import CODES
+from pyflowd.model.problem import Severity
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _MAKERS = {"Problem", "Wrong", "Invalid", "DocumentError", "_problem", "Finding", "Hazard"}
@@ -119,7 +119,7 @@ def codes_in(path: Path) -> set[str]:
 
 
 def test_every_code_that_the_program_gives_stands_in_the_table() -> None:
-    modules = [*REPOSITORY.glob("pyflowd/*.py"), *REPOSITORY.glob("pyflowctl/*.py")]
+    modules = [*REPOSITORY.glob("pyflowd/**/*.py"), *REPOSITORY.glob("pyflowctl/*.py")]
     used = set().union(*map(codes_in, modules))
     assert len(used) > 50
     assert sorted(used - set(CODES) - _NOT_OF_FILES) == []

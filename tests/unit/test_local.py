@@ -15,9 +15,9 @@ from pyflowctl import thin
 from pyflowctl.client import OpenLog, connect
 from pyflowctl.complete import candidates
 from pyflowd.errors import NotFound, Unavailable
-from pyflowd.grammar import COMMANDS, SHELLS
-from pyflowd.protocol import (
-    FRAME_MAX,
+from pyflowd.protocol.frames import frame, parted
+from pyflowd.protocol.requests import GetLogs
+from pyflowd.protocol.views import (
     Alive,
     ApprovalPage,
     ArtifactOpen,
@@ -25,7 +25,6 @@ from pyflowd.protocol import (
     ArtifactView,
     Done,
     Failure,
-    GetLogs,
     GraphView,
     HealthView,
     LogOpen,
@@ -33,9 +32,9 @@ from pyflowd.protocol import (
     TaskPage,
     VersionView,
     WorkflowPage,
-    frame,
-    parted,
 )
+from pyflowd.protocol.words import FRAME_MAX
+from pyflowd.render.grammar import COMMANDS, SHELLS
 from tests.unit.fakedaemon import FakeDaemon, send_with_files
 from tests.unit.views import CHECKS, DEFINITION, FAILED, HOST, TASKS, WORKFLOWS
 from tests.unit.views_language import APPROVAL, FETCH, ITEM, SYNC

@@ -18,7 +18,8 @@ from pyflowctl.logview import LogOptions, LogView, show_logs
 from pyflowctl.packing import unpack
 from pyflowctl.thin import Frames
 from pyflowd.keeper.logindex import CUT, DATA, END, GAP, NOTE, pack
-from pyflowd.protocol import Finish, LogClose, LogOpen, Print, frame
+from pyflowd.protocol.frames import Finish, Print, frame
+from pyflowd.protocol.views import LogClose, LogOpen
 from tests.unit.fakedaemon import DEADLINE_S, send_with_files
 
 BASE_US = 1_772_400_000_000_000  # 2026-03-01T21:20:00Z

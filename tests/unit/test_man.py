@@ -7,29 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from pyflowd import commandline, notify_channels, secrets_settings, settings
-from pyflowd.assembly import Missing, assemble
-from pyflowd.definition import RETENTION, WORKFLOW
-from pyflowd.definition_cache import CACHE
-from pyflowd.definition_fan_out import NAMES, REPEAT
-from pyflowd.definition_http import HTTP, UPLOAD
-from pyflowd.definition_http_parts import AUTH, BASIC, EXPECT, PAGINATE, TEST, TLS
-from pyflowd.definition_kinds import KINDS
-from pyflowd.definition_notify import NOTIFY, NOTIFY_RULE
-from pyflowd.definition_outputs import ARTIFACT, OUTPUT
-from pyflowd.definition_params import ITEMS, PARAM
-from pyflowd.definition_places import CONCURRENCY, GATES
-from pyflowd.definition_process import OPERATIONS, SSH
-from pyflowd.definition_references import HANDLER_RUN_MEMBERS, RUN_MEMBERS, TASK_MEMBERS
-from pyflowd.definition_task import LOG, RETRY, TASK
-from pyflowd.definition_text import Part, Role
-from pyflowd.definition_triggers import SCHEDULE, TRIGGER
-from pyflowd.definition_waiting import APPROVAL, CALL, WAIT
-from pyflowd.document_yaml import parse_yaml
-from pyflowd.expression_functions import functions
-from pyflowd.fields import Table
-from pyflowd.grammar import COMMANDS, GLOBAL_OPTIONS, CommandSpec
-from pyflowd.layout import zone_of
+from pyflowd import settings
+from pyflowd.expressions.expression_functions import functions
+from pyflowd.language.assembly import Missing, assemble
+from pyflowd.language.definition import RETENTION, WORKFLOW
+from pyflowd.language.definition_cache import CACHE
+from pyflowd.language.definition_fan_out import NAMES, REPEAT
+from pyflowd.language.definition_http import HTTP, UPLOAD
+from pyflowd.language.definition_http_parts import AUTH, BASIC, EXPECT, PAGINATE, TEST, TLS
+from pyflowd.language.definition_kinds import KINDS
+from pyflowd.language.definition_notify import NOTIFY, NOTIFY_RULE
+from pyflowd.language.definition_outputs import ARTIFACT, OUTPUT
+from pyflowd.language.definition_params import ITEMS, PARAM
+from pyflowd.language.definition_places import CONCURRENCY, GATES
+from pyflowd.language.definition_process import OPERATIONS, SSH
+from pyflowd.language.definition_references import HANDLER_RUN_MEMBERS, RUN_MEMBERS, TASK_MEMBERS
+from pyflowd.language.definition_task import LOG, RETRY, TASK
+from pyflowd.language.definition_text import Part, Role
+from pyflowd.language.definition_triggers import SCHEDULE, TRIGGER
+from pyflowd.language.definition_waiting import APPROVAL, CALL, WAIT
+from pyflowd.language.document_yaml import parse_yaml
+from pyflowd.language.fields import Table
+from pyflowd.notify import notify_channels
+from pyflowd.render import commandline
+from pyflowd.render.grammar import COMMANDS, GLOBAL_OPTIONS, CommandSpec
+from pyflowd.render.layout import zone_of
+from pyflowd.secrets import secrets_settings
 
 MAN = Path(__file__).resolve().parent.parent.parent / "man"
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from pyflowd import lint
-from pyflowd.document import DocumentError
-from pyflowd.document_json import parse_json
-from pyflowd.document_yaml import parse_yaml
-from pyflowd.model import Problem
+from pyflowd.language.document import DocumentError
+from pyflowd.language.document_json import parse_json
+from pyflowd.language.document_yaml import parse_yaml
+from pyflowd.lint import lint
+from pyflowd.model.problem import Problem
 from tests.corpus import CORPUS, needs_corpus
 
 pytestmark = needs_corpus

@@ -11,14 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyflowd import notify, notify_payload, settings
+from pyflowd import settings
 from pyflowd.clock import US
-from pyflowd.definition_notify import build_notify, read_notify, read_notify_rules
-from pyflowd.document_yaml import parse_yaml
 from pyflowd.errors import Refused
-from pyflowd.fields import Report, Wrong
-from pyflowd.model import Notify, NotifyRule, Reason, RunState, TaskState
-from pyflowd.notify import (
+from pyflowd.language.definition_notify import build_notify, read_notify, read_notify_rules
+from pyflowd.language.document_yaml import parse_yaml
+from pyflowd.language.fields import Report, Wrong
+from pyflowd.model.kinds import Notify
+from pyflowd.model.states import Reason, RunState, TaskState
+from pyflowd.model.workflow import NotifyRule
+from pyflowd.notify import notify, notify_payload
+from pyflowd.notify.notify import (
     LONGEST_DELAY_S,
     MOST_TRIES,
     SUBJECT_MAX,
@@ -33,8 +36,8 @@ from pyflowd.notify import (
     subject_line,
     told,
 )
-from pyflowd.notify_channels import Hook, Mail, Shape, Tls
-from pyflowd.notify_mail import mime
+from pyflowd.notify.notify_channels import Hook, Mail, Shape, Tls
+from pyflowd.notify.notify_mail import mime
 
 AT = 1_772_330_400 * US
 MESSAGE = Message(channel="c", subject="s", text="t", at_us=AT, host="h")

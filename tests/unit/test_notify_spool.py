@@ -12,18 +12,20 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from pyflowd import notify_spool
+from pyflowd.base.pool import Call, Cancel
+from pyflowd.base.timers import Timers
 from pyflowd.clock import US
 from pyflowd.errors import NotFound, Unavailable
-from pyflowd.model import NotifyRule, RunState, Shell, Task, Workflow
-from pyflowd.notify import MOST_TRIES, Ended, HostRule, Message, MessageState, Sent
-from pyflowd.notify_channels import Hook, Mail, Shape
-from pyflowd.notify_spool import BURST, DIGEST_MAX, TOKEN, Notifier
-from pyflowd.pool import Call, Cancel
+from pyflowd.model.kinds import Shell
+from pyflowd.model.states import RunState
+from pyflowd.model.workflow import NotifyRule, Task, Workflow
+from pyflowd.notify.notify import MOST_TRIES, Ended, HostRule, Message, MessageState, Sent
+from pyflowd.notify.notify_channels import Hook, Mail, Shape
+from pyflowd.runtime import notify_spool
+from pyflowd.runtime.notify_spool import BURST, DIGEST_MAX, TOKEN, Notifier
 from pyflowd.settings import Settings
 from pyflowd.store.batch import Batch, RunMeta
 from pyflowd.store.store import Store
-from pyflowd.timers import Timers
 from tests.fakes import FakeClock
 
 CHANNELS = {"oncall": Mail(to=("a@example.com",)), "hook": Hook(shape=Shape.WEBHOOK, url="http://127.0.0.1:1/")}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyflowd import output_file
-from pyflowd.output_file import parse, parse_said
+from pyflowd.base import output_file
+from pyflowd.base.output_file import parse, parse_said
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyflowd.model import Overlap, RunState, SlotReason
-from pyflowd.overlap import Decision, Enqueue, EnqueueLatest, RefuseFull, Replace, RunRef, Skip, Start, decide
+from pyflowd.engine.overlap import Decision, Enqueue, EnqueueLatest, RefuseFull, Replace, RunRef, Skip, Start, decide
+from pyflowd.model.states import RunState, SlotReason
+from pyflowd.model.workflow import Overlap
 
 RUNNING = RunRef(id=1, state=RunState.RUNNING, by_schedule=True)
 WAITING = RunRef(id=2, state=RunState.QUEUED, by_schedule=True)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pyflowd.document import Document
-from pyflowd.document_yaml import parse_yaml
-from pyflowd.overlay import Labelled, join, merge, without
+from pyflowd.language.document import Document
+from pyflowd.language.document_yaml import parse_yaml
+from pyflowd.language.overlay import Labelled, join, merge, without
 
 
 def joined(*texts: str) -> list[Document]:

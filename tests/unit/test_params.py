@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pyflowd import params
 from pyflowd.errors import Refused
-from pyflowd.model import Param, ParamType
+from pyflowd.language import params
+from pyflowd.model.workflow import Param, ParamType
 
 CITY = Param(name="city", pattern="[A-Z][a-z]+", default="Berlin")
 COUNT = Param(name="count", type=ParamType.INTEGER, required=True, minimum=1, maximum=10)

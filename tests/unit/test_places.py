@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyflowd.places import RUN, Place, Places, Sort, Want, Who
+from pyflowd.engine.places import RUN, Place, Places, Sort, Want, Who
 
 A, B, C = (Place(Sort.LOCK, name) for name in "abc")
 CRM = Place(Sort.POOL, "crm")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pyflowd.loader_frames import MASK, Folders, Seen, Signature
-from pyflowd.planning import HOLD_US, Plan, plan
-from pyflowd.settling import FolderGone, Scan
+from pyflowd.folder.loader_frames import MASK, Folders, Seen, Signature
+from pyflowd.folder.planning import HOLD_US, Plan, plan
+from pyflowd.folder.settling import FolderGone, Scan
 
 FOLDERS = Folders("/etc/p/workflows", "/usr/lib/p/workflows")
 VENDOR = "/usr/lib/p/workflows/"

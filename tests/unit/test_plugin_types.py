@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyflowd import definition_uses
-from pyflowd.document_json import parse_json
+from pyflowd.language import definition_uses
+from pyflowd.language.document_json import parse_json
 from pyflowd.task import plugin_types
 from pyflowd.task.plugin_types import Wrong, fields_of, problems, schema_of
 

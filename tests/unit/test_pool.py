@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pyflowd import pool as pools
-from pyflowd.pool import Cancel, Cancelled, Pool
+from pyflowd.base import pool as pools
+from pyflowd.base.pool import Cancel, Cancelled, Pool
 
 DEADLINE_S = 20.0
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pyflowd import process
-from pyflowd.model import File, Python, Ssh
-from pyflowd.process import Command
+from pyflowd.base import process
+from pyflowd.base.process import Command
+from pyflowd.model.kinds import File, Python, Ssh
 
 PYTHON = "/opt/pyflow/bin/python"
 REQUEST = {"function": "m:f", "arguments": {"x": "$(id)"}, "path": ["/etc/pyflow/python"]}

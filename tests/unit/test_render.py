@@ -13,12 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pyflowd import layout, render
-from pyflowd.commandline import parse
 from pyflowd.errors import NotFound, Refused
-from pyflowd.layout import Cell, Style, Table, fit, span, text_width, wrapped
-from pyflowd.model import Problem
-from pyflowd.protocol import (
+from pyflowd.model.problem import Problem
+from pyflowd.protocol.views import (
     AnswerView,
     ApprovalPage,
     EventPage,
@@ -35,9 +32,12 @@ from pyflowd.protocol import (
     WorkflowPage,
     WorkflowView,
 )
-from pyflowd.render_graph import graph, layers
-from pyflowd.render_runs import progress
-from pyflowd.render_tasks import task_phrase
+from pyflowd.render import layout, render
+from pyflowd.render.commandline import parse
+from pyflowd.render.layout import Cell, Style, Table, fit, span, text_width, wrapped
+from pyflowd.render.render_graph import graph, layers
+from pyflowd.render.render_runs import progress
+from pyflowd.render.render_tasks import task_phrase
 from tests.unit import views, views_explain, views_language
 from tests.unit.views import DIAMOND, FAILED, HOST, NOW_US, QUEUED, RUNNING, SUCCEEDED, TASKS, WORKFLOWS
 from tests.unit.views_language import ACCOUNTS, APPROVAL, APPROVE, FETCH, HANDLERS, ITEM, SKIPPED, SYNC

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from pyflowd import kinds, render_kinds
-from pyflowd.assembly import assemble
-from pyflowd.definition_kinds import KINDS
-from pyflowd.definition_text import Part
-from pyflowd.layout import Style
-from pyflowd.plugins import Plugin, PluginField
+from pyflowd.language import kinds
+from pyflowd.language.assembly import assemble
+from pyflowd.language.definition_kinds import KINDS
+from pyflowd.language.definition_text import Part
+from pyflowd.language.plugins import Plugin, PluginField
+from pyflowd.render import render_kinds
+from pyflowd.render.layout import Style
 
 SQL = Plugin(
     name="sql",

@@ -17,24 +17,27 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from pyflowd import assembly, recovery
-from pyflowd.admission import TOKEN, Admission
+from pyflowd.base.pool import Cancelled
+from pyflowd.base.timers import Timers
+from pyflowd.base.zones import zone
 from pyflowd.clock import US
-from pyflowd.definition_text import Part
+from pyflowd.engine.places import RUN, Place, Sort, Who
 from pyflowd.errors import PyflowError
-from pyflowd.inside import InsideTasks
-from pyflowd.keeperlink import Listing, Running
-from pyflowd.live import LiveRun
-from pyflowd.model import End, Exit, LostAttempt, RunState, TaskState, Workflow
-from pyflowd.model import Stop as Stopped
-from pyflowd.params import bind
-from pyflowd.places import RUN, Place, Sort, Who
-from pyflowd.pool import Cancelled
-from pyflowd.runs import Acknowledge, Launch, Runs, Stop
+from pyflowd.language import assembly
+from pyflowd.language.definition_text import Part
+from pyflowd.language.params import bind
+from pyflowd.model.ends import End, Exit, LostAttempt
+from pyflowd.model.ends import Stop as Stopped
+from pyflowd.model.states import RunState, TaskState
+from pyflowd.model.workflow import Workflow
+from pyflowd.runtime import recovery
+from pyflowd.runtime.admission import TOKEN, Admission
+from pyflowd.runtime.inside import InsideTasks
+from pyflowd.runtime.keeperlink import Listing, Running
+from pyflowd.runtime.live import LiveRun
+from pyflowd.runtime.runs import Acknowledge, Launch, Runs, Stop
+from pyflowd.runtime.workflows import Workflows
 from pyflowd.store.store import Store
-from pyflowd.timers import Timers
-from pyflowd.workflows import Workflows
-from pyflowd.zones import zone
 from tests.fakes import FakeClock
 
 MAX_TASKS = 3

@@ -13,12 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pyflowd.base.zones import Zone, host_zone, zone
 from pyflowd.clock import US, to_us
-from pyflowd.cron import parse
-from pyflowd.fates import Due, fate
-from pyflowd.model import Catchup, CatchupPolicy, Dst, Overlap, RunState, Schedule, SlotReason
-from pyflowd.overlap import Decision, Enqueue, RefuseFull, RunRef, Skip, Start, decide
-from pyflowd.schedule import (
+from pyflowd.engine.overlap import Decision, Enqueue, RefuseFull, RunRef, Skip, Start, decide
+from pyflowd.model.states import RunState, SlotReason
+from pyflowd.model.triggers import Catchup, CatchupPolicy, Dst, Schedule
+from pyflowd.model.workflow import Overlap
+from pyflowd.schedules.cron import parse
+from pyflowd.schedules.fates import Due, fate
+from pyflowd.schedules.schedule import (
     CronTimes,
     EveryTimes,
     from_slots,
@@ -29,8 +32,7 @@ from pyflowd.schedule import (
     slots,
     upcoming_cron,
 )
-from pyflowd.timetable import Timetable
-from pyflowd.zones import Zone, host_zone, zone
+from pyflowd.schedules.timetable import Timetable
 from tests import cron_oracle
 from tests.unit.test_cron import expressions
 

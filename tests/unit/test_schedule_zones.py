@@ -13,11 +13,11 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 
+from pyflowd.base.zones import zone
 from pyflowd.clock import US, to_us
-from pyflowd.cron import parse
-from pyflowd.model import Dst
-from pyflowd.schedule import slots
-from pyflowd.zones import zone
+from pyflowd.model.triggers import Dst
+from pyflowd.schedules.cron import parse
+from pyflowd.schedules.schedule import slots
 from tests import cron_oracle
 
 LONG = bool(os.environ.get("PYFLOW_LONG"))

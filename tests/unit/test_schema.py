@@ -16,18 +16,20 @@ import pytest
 
 import pyflowd
 from pyflowctl import thin
-from pyflowd import fields, schema, settings, units
-from pyflowd.assembly import assemble
-from pyflowd.definition import WORKFLOW
-from pyflowd.definition_kinds import KINDS
-from pyflowd.definition_process import OPERATIONS
-from pyflowd.definition_task import NOT_HERE, TASK
-from pyflowd.definition_text import Part
-from pyflowd.document_yaml import parse_yaml
-from pyflowd.fields import Table
-from pyflowd.params import plain
-from pyflowd.schema_forms import DURATION, SIZE, one_or_more
-from pyflowd.schema_parts import PARTS, REQUIRED, SETTINGS_TABLES, WORKFLOW_TABLES, slug
+from pyflowd import settings, units
+from pyflowd.language import fields
+from pyflowd.language.assembly import assemble
+from pyflowd.language.definition import WORKFLOW
+from pyflowd.language.definition_kinds import KINDS
+from pyflowd.language.definition_process import OPERATIONS
+from pyflowd.language.definition_task import NOT_HERE, TASK
+from pyflowd.language.definition_text import Part
+from pyflowd.language.document_yaml import parse_yaml
+from pyflowd.language.fields import Table
+from pyflowd.language.params import plain
+from pyflowd.schema import schema
+from pyflowd.schema.schema_forms import DURATION, SIZE, one_or_more
+from pyflowd.schema.schema_parts import PARTS, REQUIRED, SETTINGS_TABLES, WORKFLOW_TABLES, slug
 from pyflowd.settings import SETTINGS
 from tests import manual_words
 

@@ -16,11 +16,11 @@ import msgspec
 import pytest
 
 from pyflowd import paths, settings
+from pyflowd.base.pool import Cancel
 from pyflowd.clock import SystemClock
 from pyflowd.errors import Refused
-from pyflowd.pool import Cancel
-from pyflowd.protocol import SetSecret
-from pyflowd.secrets_model import (
+from pyflowd.protocol.requests import SetSecret
+from pyflowd.secrets.secrets_model import (
     KEY_CREDENTIAL,
     Command,
     Credentials,
@@ -32,7 +32,7 @@ from pyflowd.secrets_model import (
     SecretError,
     Vault,
 )
-from pyflowd.secrets_resolver import Resolver
+from pyflowd.secrets.secrets_resolver import Resolver
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CANARY = "canary-5b1e77d0c94f4a2e"
@@ -287,7 +287,7 @@ def test_a_program_that_fails_is_told_by_its_last_line_of_errors_and_never_by_it
 def test_a_program_that_does_not_do_as_it_should_is_stopped(
     tmp_path: Path, text: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pyflowd import secrets_command
+    from pyflowd.secrets import secrets_command
 
     command = program(tmp_path, text)
     with pytest.raises(SecretError, match=reason):
@@ -302,7 +302,7 @@ def test_a_program_that_leaves_children_behind_is_not_waited_for(tmp_path: Path)
 def test_a_program_is_stopped_when_nobody_waits_any_more(tmp_path: Path) -> None:
     import threading
 
-    from pyflowd import secrets_command
+    from pyflowd.secrets import secrets_command
 
     command = program(tmp_path, f"touch {tmp_path}/began; sleep 60")
     cancel = Cancel()
@@ -371,15 +371,15 @@ def test_no_error_and_no_traceback_tells_a_value(tmp_path: Path, caplog: pytest.
 def test_a_daemon_without_secrets_does_not_load_cryptography() -> None:
     script = "import sys, pyflowd.cli; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert not {"cryptography", "pyflowd.secrets_vault"} & set(done.stdout.split())
-    assert "pyflowd.secrets_store" in done.stdout.split()
+    assert not {"cryptography", "pyflowd.secrets.secrets_vault"} & set(done.stdout.split())
+    assert "pyflowd.secrets.secrets_store" in done.stdout.split()
 
 
 def test_nobody_of_the_same_account_looks_into_a_process_that_forbids_it() -> None:
     who = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
     if who and shutil.which("setpriv") is None:
         pytest.skip("no setpriv(1) to be another account with")
-    script = "import sys; sys.path.insert(0, sys.argv[1]); from pyflowd.secrets_memory import forbid_looks; "
+    script = "import sys; sys.path.insert(0, sys.argv[1]); from pyflowd.secrets.secrets_memory import forbid_looks; "
     script += "forbid_looks(); print(flush=True); sys.stdin.read()"
     environ = {**os.environ, "SECRET_X": CANARY}
     with subprocess.Popen(

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from pyflowd.crashpoints import OF_SECRETS
 from pyflowd.errors import NotFound, Refused, Unavailable
-from pyflowd.secrets_key import Keyring, key_id, new_key
-from pyflowd.secrets_store import Rekeyed, SecretStore
+from pyflowd.secrets.secrets_key import Keyring, key_id, new_key
+from pyflowd.secrets.secrets_store import Rekeyed, SecretStore
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CANARY = b"canary-7f3a9c51e2d84b06"
@@ -105,7 +105,7 @@ def test_a_store_that_would_grow_too_large_stays_as_it_is(tmp_path: Path, monkey
     store = store_in(tmp_path)
     store.set("a", b"x" * 600, "anna", 7)
     before = file_of(store)
-    monkeypatch.setattr("pyflowd.secrets_store.MOST_BYTES", 1000)
+    monkeypatch.setattr("pyflowd.secrets.secrets_store.MOST_BYTES", 1000)
     with pytest.raises(Refused, match="larger than"):
         store.set("b", b"x" * 600, "anna", 7)
     assert file_of(store) == before
@@ -156,7 +156,7 @@ def test_a_value_cannot_be_put_under_another_name(tmp_path: Path) -> None:
     """Also by somebody who can make the tag over the whole: each value is bound to its own name."""
     from cryptography.exceptions import InvalidTag
 
-    from pyflowd.secrets_store import _cipher, _unseal
+    from pyflowd.secrets.secrets_store import _cipher, _unseal
 
     store = store_in(tmp_path)
     store.set("test", b"value", "anna", 7)

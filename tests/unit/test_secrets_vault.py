@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pyflowd.pool import Cancel
-from pyflowd.secrets_model import SecretError, Vault
-from pyflowd.secrets_vault import fetch
+from pyflowd.base.pool import Cancel
+from pyflowd.secrets.secrets_model import SecretError, Vault
+from pyflowd.secrets.secrets_vault import fetch
 from tests.daemon.mailserver import certificate
 from tests.unit.web import Handler, Seen, Web, web
 

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyflowd.engine import begin, step
+from pyflowd.engine.engine import begin, step
+from pyflowd.engine.rerun import taken_over
+from pyflowd.engine.state import IllegalEvent, StopAttempt, WatchHandlers
 from pyflowd.events import (
     AttemptEnded,
     CancelRequested,
@@ -17,21 +19,9 @@ from pyflowd.events import (
     RunTimedOut,
     StoredEvent,
 )
-from pyflowd.model import (
-    TASK_TERMINAL,
-    Given,
-    Reason,
-    Repeat,
-    Retry,
-    RunState,
-    Section,
-    Stop,
-    TaskState,
-    UndoAfter,
-    Workflow,
-)
-from pyflowd.rerun import taken_over
-from pyflowd.state import IllegalEvent, StopAttempt, WatchHandlers
+from pyflowd.model.ends import Given, Stop
+from pyflowd.model.states import TASK_TERMINAL, Reason, RunState, Section, TaskState
+from pyflowd.model.workflow import Repeat, Retry, UndoAfter, Workflow
 from tests.unit.engine_driver import Driver, ended, fan, running, task, workflow
 
 S = TaskState

@@ -7,7 +7,6 @@ from typing import get_args
 
 import pytest
 
-from pyflowd import sentences
 from pyflowd.events import (
     AttemptEnded,
     AttemptRunning,
@@ -21,8 +20,10 @@ from pyflowd.events import (
     TaskCancelRequested,
     TaskSettled,
 )
-from pyflowd.model import Answer, CallEnd, End, Reason, RunEnd, RunState, Stop, Stopped, TaskState, Waited
-from pyflowd.sentences import sentence
+from pyflowd.model.ends import Answer, CallEnd, End, RunEnd, Stop, Stopped, Waited
+from pyflowd.model.states import Reason, RunState, TaskState
+from pyflowd.render import sentences
+from pyflowd.render.sentences import sentence
 
 
 def ended(end: End) -> AttemptEnded:

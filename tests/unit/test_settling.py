@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pyflowd.loader_frames import Signature
-from pyflowd.settling import AWAY_US, OPEN_LIMIT_US, SETTLE_US, Settling
+from pyflowd.folder.loader_frames import Signature
+from pyflowd.folder.settling import AWAY_US, OPEN_LIMIT_US, SETTLE_US, Settling
 
 OLD = Signature(1, 1, 10, 1)
 NEW = Signature(2, 2, 20, 1)

@@ -8,11 +8,11 @@ import threading
 
 import pytest
 
-from pyflowd import gates
+from pyflowd.base.pool import Cancel
+from pyflowd.base.short_program import Said, last_line, run
 from pyflowd.clock import SystemClock
-from pyflowd.model import Gates
-from pyflowd.pool import Cancel
-from pyflowd.short_program import Said, last_line, run
+from pyflowd.model.workflow import Gates
+from pyflowd.runtime import gates
 
 ENV = {"PATH": os.environ["PATH"]}
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from pyflowctl import simulating
-from pyflowd.commandline import split
 from pyflowd.errors import NotFound, Refused, UsageError
-from pyflowd.layout import Style
-from pyflowd.model import Overlap
-from pyflowd.render_simulation import lines, value
-from pyflowd.simulation import simulate, with_definition
-from pyflowd.simulation_changes import compare
-from pyflowd.simulation_model import Simulation
+from pyflowd.model.workflow import Overlap
+from pyflowd.render.commandline import split
+from pyflowd.render.layout import Style
+from pyflowd.simulation.render_simulation import lines, value
+from pyflowd.simulation.simulation import simulate, with_definition
+from pyflowd.simulation.simulation_changes import compare
+from pyflowd.simulation.simulation_model import Simulation
 from tests.unit.simulated import HOUR_US, NOON_US, basis, flow, task
 
 STYLE = Style(timezone="UTC", now_us=NOON_US, width=120)

@@ -5,32 +5,17 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from pyflowd import simulation
-from pyflowd.calendars import Blackout, Calendar, Entries
 from pyflowd.clock import US
 from pyflowd.errors import Refused
-from pyflowd.model import (
-    Approval,
-    Call,
-    Concurrency,
-    Dst,
-    FanOut,
-    Fate,
-    Gates,
-    Overlap,
-    Param,
-    Repeat,
-    RunState,
-    Schedule,
-    SlotReason,
-    Task,
-    Wait,
-    Workflow,
-    WorkflowTrigger,
-)
-from pyflowd.simulation import simulate, with_definition
-from pyflowd.simulation_changes import ChangeSort, compare
-from pyflowd.simulation_model import Options
+from pyflowd.model.kinds import Approval, Call, Wait
+from pyflowd.model.states import Fate, RunState, SlotReason
+from pyflowd.model.triggers import Dst, Schedule, WorkflowTrigger
+from pyflowd.model.workflow import Concurrency, FanOut, Gates, Overlap, Param, Repeat, Task, Workflow
+from pyflowd.schedules.calendars import Blackout, Calendar, Entries
+from pyflowd.simulation import simulation
+from pyflowd.simulation.simulation import simulate, with_definition
+from pyflowd.simulation.simulation_changes import ChangeSort, compare
+from pyflowd.simulation.simulation_model import Options
 from tests.unit.simulated import HOUR_US, MINUTE_US, NOON_US, at, basis, begun, flow, row, slots, task
 
 # ---- Fates

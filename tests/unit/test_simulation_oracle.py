@@ -12,8 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pyflowd.clock import US
-from pyflowd.model import Overlap, RunState, Workflow
-from pyflowd.simulation import simulate
+from pyflowd.model.states import RunState
+from pyflowd.model.workflow import Overlap, Workflow
+from pyflowd.simulation.simulation import simulate
 from tests.unit.simulated import NOON_US, basis, flow, task
 
 HORIZON_S = 3 * 3600

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pyflowd.loader_frames import MASK, Folders, Seen, Signature
-from pyflowd.sources import Sources, folder_of, key_in
+from pyflowd.folder.loader_frames import MASK, Folders, Seen, Signature
+from pyflowd.folder.sources import Sources, folder_of, key_in
 
 FOLDERS = Folders("/etc/p/workflows", "/usr/lib/p/workflows")
 VENDOR = "/usr/lib/p/workflows/"

@@ -10,25 +10,27 @@ import apsw
 import msgspec
 import pytest
 
-from pyflowd.admission import Admission
+from pyflowd.base.pool import Pool
+from pyflowd.base.timers import Timers
+from pyflowd.base.zones import zone
 from pyflowd.clock import US
 from pyflowd.errors import Unavailable
 from pyflowd.events import AttemptEnded, DaemonStopped, RunCreated
-from pyflowd.janitor import Janitor
-from pyflowd.live import LiveRun
-from pyflowd.model import Exit, Retention, Shell, Task, Workflow
-from pyflowd.pool import Pool
-from pyflowd.retention import RUNS_PER_PIECE, Retirement, expired
-from pyflowd.runs import Runs
-from pyflowd.scratch import Scratch
+from pyflowd.model.ends import Exit
+from pyflowd.model.kinds import Shell
+from pyflowd.model.workflow import Retention, Task, Workflow
+from pyflowd.runtime.admission import Admission
+from pyflowd.runtime.janitor import Janitor
+from pyflowd.runtime.live import LiveRun
+from pyflowd.runtime.retention import RUNS_PER_PIECE, Retirement, expired
+from pyflowd.runtime.runs import Runs
+from pyflowd.runtime.scratch import Scratch
+from pyflowd.runtime.tasklogs import TaskLogs
+from pyflowd.runtime.workflows import Workflows
 from pyflowd.store import statements
 from pyflowd.store import store as store_module
 from pyflowd.store.batch import RunMeta
 from pyflowd.store.store import BALLAST, BALLAST_BYTES, DATABASE, NoSpace, Store, StoreError
-from pyflowd.tasklogs import TaskLogs
-from pyflowd.timers import Timers
-from pyflowd.workflows import Workflows
-from pyflowd.zones import zone
 from tests.daemon.checker import check_fold, check_witness
 from tests.fakes import FakeClock
 

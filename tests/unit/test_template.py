@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyflowd import template
-from pyflowd.expression import Absent, ExpressionError, Variables
+from pyflowd.expressions import template
+from pyflowd.expressions.expression import Absent, ExpressionError, Variables
 
 NAMES = Variables(
     {"params": {"n": 3, "list": [1, "é"], "yes": True, "none": None, "name": "app"}, "big": "x" * 1_000_000}

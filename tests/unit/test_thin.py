@@ -14,8 +14,9 @@ import pytest
 
 from pyflowctl import thin
 from pyflowd import paths
-from pyflowd.grammar import COMMANDS, GLOBAL_OPTIONS
-from pyflowd.protocol import Again, Alive, Finish, Print, frame
+from pyflowd.protocol.frames import Again, Finish, Print, frame
+from pyflowd.protocol.views import Alive
+from pyflowd.render.grammar import COMMANDS, GLOBAL_OPTIONS
 from tests.unit.fakedaemon import DEADLINE_S, FakeDaemon, sends
 
 REPO = Path(__file__).resolve().parent.parent.parent

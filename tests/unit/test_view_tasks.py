@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from pyflowd import view_tasks
+from pyflowd.base.timers import Timers
+from pyflowd.base.zones import zone
+from pyflowd.engine.state import Run
 from pyflowd.events import (
     AttemptEnded,
     AttemptRunning,
@@ -18,17 +20,18 @@ from pyflowd.events import (
     RetryDue,
     RunCreated,
 )
-from pyflowd.live import LiveRun
-from pyflowd.model import Approval, Artifact, Call, Given, Jitter, KeptFile, Repeat, Retry, TaskState, Workflow
-from pyflowd.protocol import TaskView
-from pyflowd.runs import Runs
-from pyflowd.state import Run
+from pyflowd.handlers import view_tasks
+from pyflowd.handlers.view_tasks import RunOf, nodes, planned_handlers, task_pages
+from pyflowd.handlers.views import counted, run_view
+from pyflowd.model.ends import Given, KeptFile
+from pyflowd.model.kinds import Approval, Call
+from pyflowd.model.states import TaskState
+from pyflowd.model.workflow import Artifact, Jitter, Repeat, Retry, Workflow
+from pyflowd.protocol.views import TaskView
+from pyflowd.runtime.live import LiveRun
+from pyflowd.runtime.runs import Runs
 from pyflowd.store.batch import RunMeta
 from pyflowd.store.store import Store
-from pyflowd.timers import Timers
-from pyflowd.view_tasks import RunOf, nodes, planned_handlers, task_pages
-from pyflowd.views import counted, run_view
-from pyflowd.zones import zone
 from tests.fakes import FakeClock
 from tests.unit.engine_driver import ended, fan, task, workflow
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyflowd.waiting_line import Entry, Line
+from pyflowd.engine.waiting_line import Entry, Line
 
 
 def test_the_smallest_key_comes_first_and_of_the_same_the_one_that_came_first() -> None:

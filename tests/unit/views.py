@@ -7,8 +7,9 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from pyflowd.clock import to_us
-from pyflowd.model import Fate, Problem
-from pyflowd.protocol import (
+from pyflowd.model.problem import Problem
+from pyflowd.model.states import Fate
+from pyflowd.protocol.views import (
     BackfillPage,
     BackfillView,
     ChangePage,

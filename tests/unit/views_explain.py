@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyflowd.protocol import ExplanationView, FactView, Reply, StepView
+from pyflowd.protocol.views import ExplanationView, FactView, Reply, StepView
 from tests.unit.views import at_us
 
 WAITS = ExplanationView(

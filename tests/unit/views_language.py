@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from pyflowd.definition_text import Part, Role, pack
-from pyflowd.model import KeptFile
-from pyflowd.protocol import (
+from pyflowd.language.definition_text import Part, Role, pack
+from pyflowd.model.ends import KeptFile
+from pyflowd.protocol.views import (
     AnswerView,
     ApprovalPage,
     ApprovalView,

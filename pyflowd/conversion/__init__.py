@@ -1,0 +1,1 @@
+"""From crontabs and timer units to workflow files, and back. Pure."""

@@ -1,0 +1,1 @@
+"""Expressions and templates: from text to a value, total and bounded. Pure."""

@@ -1,0 +1,1 @@
+"""The workflows folder: watched, read in a child process, put in force."""

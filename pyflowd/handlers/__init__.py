@@ -1,0 +1,1 @@
+"""Requests of the protocol: who may, what is done, what is answered."""

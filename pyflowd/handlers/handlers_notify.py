@@ -1,0 +1,56 @@
+"""Requests about messages: send one to try a channel, and what became of those in the spool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from pyflowd.base.peer import Peer
+from pyflowd.control.replies import Replies
+from pyflowd.errors import Refused
+from pyflowd.notify.notify import Message
+from pyflowd.protocol.requests import ListNotifications, SendNotification
+from pyflowd.protocol.views import NotificationPage, NotificationView
+from pyflowd.runtime.notify_spool import Notifier
+from pyflowd.runtime.runs import Runs
+from pyflowd.store.store import Row
+
+PAGE = 200
+_message = msgspec.msgpack.Decoder(Message).decode
+
+
+class NotificationHandlers:
+    """As `Handlers`: acts when called, answers when pulled."""
+
+    def __init__(self, runs: Runs, notifier: Notifier) -> None:
+        self.runs = runs
+        self.store = runs.store
+        self.notifier = notifier
+
+    def send(self, request: SendNotification, peer: Peer) -> Replies:
+        if not request.text.strip():
+            raise Refused("the text is empty; say something, as a message without words tells nobody anything")
+        subject = f"message from {peer.name} on {self.notifier.host}"
+        number = self.notifier.send(self.runs.batch, request.channel, request.text, subject=subject)
+        return self._one(number)
+
+    def _one(self, number: int) -> Replies:
+        yield NotificationPage(notifications=self._views([self.store.one("notification", number)]))
+
+    def spool(self, request: ListNotifications, _: Peer) -> Replies:
+        rows = list(self.store.rows("notifications", request.limit))
+        for at in range(0, max(1, len(rows)), PAGE):
+            yield NotificationPage(notifications=self._views(rows[at : at + PAGE]))
+
+    def _views(self, rows: Iterable[Row]) -> list[NotificationView]:
+        return [self._view(row) for row in rows]
+
+    def _view(self, row: Row) -> NotificationView:
+        number, channel, state, body, created_us, tries, next_us, ended_us, error = row
+        message = _message(body)
+        return NotificationView(
+            notification=number, id=self.notifier.ids(number)[0], channel=channel, state=state,
+            subject=message.subject, created_us=created_us, tries=tries, next_us=next_us, ended_us=ended_us,
+            error=error, workflow=message.workflow, run=message.run,
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Requests of `http` tasks and hooks: addresses, hops, answers. Runs in the thread pool."""

@@ -1,0 +1,1 @@
+"""What is right and still a mistake: findings beyond what the reader refuses."""

@@ -1,0 +1,1 @@
+"""The words of the domain, as types only: they import nothing of ours."""

@@ -1,0 +1,1 @@
+"""Kinds of task that others bring: found, described, checked."""

@@ -1,0 +1,1 @@
+"""The control protocol: requests, views, and the frames that carry them. Types only."""

@@ -1,0 +1,390 @@
+"""What a client may ask for, and the level that each request needs. Fields are only added, with a default."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+from pyflowd.protocol.words import Integer, Level, Limit
+
+
+class GetHost(Struct, frozen=True, kw_only=True, tag="get_host"):
+    """The host at a glance -> HostView."""
+
+
+class GetRun(Struct, frozen=True, kw_only=True, tag="get_run"):
+    """One run with its tasks -> RunView, TaskPage...; `of` is a run id, or a workflow's name for its newest run."""
+
+    of: str
+    items: bool = True
+    """Every item of its fan-outs; False: of each only a few that went wrong or are under way."""
+
+
+class GetGraph(Struct, frozen=True, kw_only=True, tag="get_graph"):
+    """The DAG of a workflow, or of a run with its states -> GraphView; a name means the definition, a number a run."""
+
+    of: str
+
+
+class ListWorkflows(Struct, frozen=True, kw_only=True, tag="list_workflows"):
+    """-> WorkflowPage..."""
+
+
+class ShowWorkflow(Struct, frozen=True, kw_only=True, tag="show_workflow"):
+    """The definition in force -> DefinitionView. `origin`: with the place of every value."""
+
+    workflow: str
+    origin: bool = False
+    version: str = ""
+    """Another text that was in force or run: the first six or more digits of its SHA-256, or `~N`: N before."""
+
+
+class ListChanges(Struct, frozen=True, kw_only=True, tag="list_changes"):
+    """How the definition of a workflow changed, newest first -> ChangePage..."""
+
+    workflow: str
+    limit: Limit = 20
+
+
+class ListRuns(Struct, frozen=True, kw_only=True, tag="list_runs"):
+    """Past and present runs, newest first -> RunPage..."""
+
+    workflow: str | None = None
+    state: str | None = None
+    since_us: Integer | None = None
+    limit: Limit = 20
+
+
+class StartRun(Struct, frozen=True, kw_only=True, tag="start_run"):
+    """Record a run of an installed workflow, or of a file's text -> RunView (recorded, not started: rule I7).
+
+    With `wait`, RunView again at each change that is worth showing and at its end.
+    """
+
+    workflow: str = ""
+    file: str = ""
+    data: bytes = b""
+    """Text of a definition that is not installed (level admin); `file` is its label."""
+    params: dict[str, Any] = field(default_factory=dict)
+    params_are_text: bool = False
+    """Values came from a command line: the declared types direct how they are read (rule P4)."""
+    key: str = ""
+    """Rule I2: the same key again returns the first answer."""
+    dry_run: bool = False
+    """Record nothing -> PlanView."""
+    only: list[str] = field(default_factory=list)
+    """Only these tasks, and what they need; empty: all."""
+    no_cache: bool = False
+    """Use no earlier success again; what this run gives is kept for others."""
+
+
+class StartBackfill(Struct, frozen=True, kw_only=True, tag="start_backfill"):
+    """Record runs for slots of the past, one by one -> BackfillView (recorded; runs come as places get free)."""
+
+    workflow: str
+    from_us: Integer
+    until_us: Integer
+    """Slots from the one up to and with the other; those that have not come are left out."""
+    trigger: str = ""
+    """Empty: the only one that has slots."""
+    params: dict[str, Any] = field(default_factory=dict)
+    """Over those of the trigger."""
+    params_are_text: bool = False
+    only_missing: bool = False
+    """Leave out slots with a run that has succeeded, or may yet."""
+    newest_first: bool = False
+    parallel: Limit = 1
+    """Runs at once, at most."""
+    dry_run: bool = False
+    """Record nothing: the view has the number 0, and slots."""
+
+
+class CancelBackfill(Struct, frozen=True, kw_only=True, tag="cancel_backfill"):
+    """Make no further runs, cancel those that are live -> BackfillView."""
+
+    backfill: Integer
+
+
+class ListBackfills(Struct, frozen=True, kw_only=True, tag="list_backfills"):
+    """Newest first -> BackfillPage..."""
+
+    limit: Limit = 20
+
+
+class CancelRun(Struct, frozen=True, kw_only=True, tag="cancel_run"):
+    """Rules R3, R5; a second cancel kills at once -> RunView."""
+
+    run: Integer = 0
+    workflow: str = ""
+    """Where `run` is 0: the newest live run of this workflow."""
+    task: str = ""
+    """Only this task, or item such as `fetch[web1]`; the run goes on by its rules."""
+
+
+class AnswerApproval(Struct, frozen=True, kw_only=True, tag="answer_approval"):
+    """Approve or reject -> AnswerView."""
+
+    run: Integer = 0
+    workflow: str = ""
+    """Where `run` is 0: the newest live run of this workflow in which `task` waits for an answer."""
+    task: str
+    approve: bool
+    comment: str = ""
+    choice: str | None = None
+    """One of those that the approval offers."""
+
+
+class ListApprovals(Struct, frozen=True, kw_only=True, tag="list_approvals"):
+    """What waits for an answer, the oldest run first -> ApprovalPage..."""
+
+
+class ListArtifacts(Struct, frozen=True, kw_only=True, tag="list_artifacts"):
+    """Files kept with a run -> ArtifactPage...; `of` as of GetRun."""
+
+    of: str
+    task: str | None = None
+    """Only of this task (with all its items), or of this item."""
+
+
+class GetArtifact(Struct, frozen=True, kw_only=True, tag="get_artifact"):
+    """One kept file -> ArtifactOpen with one descriptor."""
+
+    of: str
+    task: str
+    name: str
+
+
+class RerunRun(Struct, frozen=True, kw_only=True, tag="rerun_run"):
+    """Do again -> RunView of the new run. Without `failed_only` and `from_task`, every task is done again."""
+
+    run: Integer = 0
+    workflow: str = ""
+    """Where `run` is 0: the newest run of this workflow."""
+    failed_only: bool = False
+    from_task: str | None = None
+    latest: bool = False
+    """With the definition in force instead of the text that the run began with (rule D1)."""
+    key: str = ""
+    no_cache: bool = False
+
+
+class PauseWorkflow(Struct, frozen=True, kw_only=True, tag="pause_workflow"):
+    """Schedules off (paused) or on -> WorkflowPage with the one."""
+
+    workflow: str
+    paused: bool = True
+
+
+class GetLogs(Struct, frozen=True, kw_only=True, tag="get_logs"):
+    """Output -> LogOpen..., LogClose..., each with two descriptors (log, index); `follow`: until the run has ended."""
+
+    of: str
+    task: str | None = None
+    """Only of this task (with all its items), or of this item."""
+    follow: bool = False
+    all_attempts: bool = False
+    """Every attempt of a task, not the newest only."""
+
+
+class WatchRun(Struct, frozen=True, kw_only=True, tag="watch_run"):
+    """-> RunView now, at each change, and at its end; then Done."""
+
+    run: Integer = 0
+    workflow: str = ""
+    """Where `run` is 0: the newest run of this workflow."""
+
+
+class ListNext(Struct, frozen=True, kw_only=True, tag="list_next"):
+    """Coming slots, soonest first -> NextPage."""
+
+    workflow: str | None = None
+    limit: Limit = 10
+
+
+class ListSlots(Struct, frozen=True, kw_only=True, tag="list_slots"):
+    """The ledger of slots, oldest first -> SlotPage...; `limit`: the newest so many."""
+
+    workflow: str | None = None
+    since_us: Integer | None = None
+    limit: Limit | None = None
+
+
+class Explain(Struct, frozen=True, kw_only=True, tag="explain"):
+    """Why something has run, waits, failed, or has not run -> ExplanationView."""
+
+    of: str
+    """A run's number, or the name of a workflow."""
+    task: str | None = None
+    """A task of the run, or an item; of a workflow's name: of its newest run."""
+    at_us: Integer | None = None
+    """The slot of the workflow at this time, or in the minute that begins then."""
+    all: bool = False
+    """Every fact, not only as many as fit a screen."""
+
+
+class ListEvents(Struct, frozen=True, kw_only=True, tag="list_events"):
+    """What happened, oldest first -> EventPage...; with `follow` for ever."""
+
+    run: Integer | None = None
+    after: Integer | None = None
+    """Only events after this id."""
+    limit: Limit = 50
+    follow: bool = False
+
+
+class Reload(Struct, frozen=True, kw_only=True, tag="reload"):
+    """Look at the workflows folder again, wait for the outcome -> WorkflowPage of what changed or is wrong."""
+
+
+class SendNotification(Struct, frozen=True, kw_only=True, tag="send_notification"):
+    """A message to a channel of the settings, to try it -> NotificationPage with the one: recorded, not sent."""
+
+    channel: str
+    text: str
+
+
+class ListNotifications(Struct, frozen=True, kw_only=True, tag="list_notifications"):
+    """The spool of messages, newest first -> NotificationPage..."""
+
+    limit: Limit = 20
+
+
+class ListCache(Struct, frozen=True, kw_only=True, tag="list_cache"):
+    """Successes that are kept to be used again -> CachePage..."""
+
+    workflow: str | None = None
+
+
+class ClearCache(Struct, frozen=True, kw_only=True, tag="clear_cache"):
+    """Forget those of a workflow -> ClearedView. What runs now is kept when it has succeeded."""
+
+    workflow: str
+    task: str | None = None
+    """Only of this task, with all its items."""
+
+
+class SetSecret(Struct, frozen=True, kw_only=True, tag="set_secret"):
+    """Put a value into the encrypted store -> SecretAnswer. Level admin, as all about secrets."""
+
+    name: str
+    value: bytes
+    """Taken as it is, 64 KiB at most."""
+
+    def __repr__(self) -> str:
+        """Without the value: whoever shows a request shows none."""
+        return f"SetSecret(name={self.name!r}, value=***)"
+
+
+class RemoveSecret(Struct, frozen=True, kw_only=True, tag="remove_secret"):
+    """Take a value out of the store -> SecretAnswer."""
+
+    name: str
+
+
+class ListSecrets(Struct, frozen=True, kw_only=True, tag="list_secrets"):
+    """Names, never values -> SecretPage."""
+
+
+class RekeySecrets(Struct, frozen=True, kw_only=True, tag="rekey_secrets"):
+    """Seal all of the store anew under another key -> SecretAnswer."""
+
+
+class ListPlaces(Struct, frozen=True, kw_only=True, tag="list_places"):
+    """The places that runs share, and who holds them or waits -> PlacePage..."""
+
+
+class GetSimulationBasis(Struct, frozen=True, kw_only=True, tag="get_simulation_basis"):
+    """What whoever asks needs to simulate the host by himself -> SimulationBasis, BasisPage..."""
+
+
+class GetHealth(Struct, frozen=True, kw_only=True, tag="get_health"):
+    """What `doctor` asks of a daemon -> HealthView."""
+
+
+class GetVersion(Struct, frozen=True, kw_only=True, tag="get_version"):
+    """-> VersionView."""
+
+
+class DeliverHook(Struct, frozen=True, kw_only=True, tag="deliver_hook"):
+    """A delivery to a hook, as a web server got it -> HookView (recorded, not started: rule I7).
+
+    The same delivery again gives the first answer, for 24 hours (rule I2).
+    """
+
+    hook: str
+    method: str = "POST"
+    headers: dict[str, str] = field(default_factory=dict)
+    query: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    """As it came, 1,000,000 bytes at most: signatures are made of it."""
+    trusted: bool = False
+    """Take it without a signature, to try the hook (level admin)."""
+
+    def __repr__(self) -> str:
+        """Without what may be secret: whoever shows a request shows neither headers nor body."""
+        return f"DeliverHook(hook={self.hook!r}, {len(self.body)} bytes)"
+
+
+class ListFirings(Struct, frozen=True, kw_only=True, tag="list_firings"):
+    """What reached event triggers, oldest first -> FiringPage...; `limit`: the newest so many."""
+
+    workflow: str | None = None
+    since_us: Integer | None = None
+    limit: Limit | None = None
+
+
+Request = (
+    GetHost | GetRun | GetGraph | ListWorkflows | ShowWorkflow | ListRuns | StartRun | CancelRun | RerunRun
+    | PauseWorkflow | GetLogs | WatchRun | ListNext | ListSlots | ListEvents | Reload | GetHealth | GetVersion
+    | SendNotification | ListNotifications | ListPlaces | AnswerApproval | ListApprovals | ListArtifacts | GetArtifact
+    | SetSecret | RemoveSecret | ListSecrets | RekeySecrets
+    | ListCache | ClearCache
+    | ListChanges
+    | StartBackfill | CancelBackfill | ListBackfills
+    | Explain
+    | GetSimulationBasis
+    | DeliverHook | ListFirings
+)  # fmt: skip
+LEVELS: dict[type, Level] = {
+    GetHost: Level.READ,
+    GetRun: Level.READ,
+    GetGraph: Level.READ,
+    ListWorkflows: Level.READ,
+    ShowWorkflow: Level.READ,
+    ListChanges: Level.READ,
+    ListRuns: Level.READ,
+    StartBackfill: Level.OPERATE,
+    CancelBackfill: Level.OPERATE,
+    ListBackfills: Level.READ,
+    StartRun: Level.OPERATE,
+    CancelRun: Level.OPERATE,
+    RerunRun: Level.OPERATE,
+    PauseWorkflow: Level.OPERATE,
+    GetLogs: Level.READ,
+    WatchRun: Level.READ,
+    ListNext: Level.READ,
+    ListSlots: Level.READ,
+    ListEvents: Level.READ,
+    Explain: Level.READ,
+    GetSimulationBasis: Level.READ,
+    Reload: Level.ADMIN,
+    GetHealth: Level.READ,
+    GetVersion: Level.READ,
+    ListCache: Level.READ,
+    ClearCache: Level.OPERATE,
+    SendNotification: Level.OPERATE,
+    ListNotifications: Level.READ,
+    ListPlaces: Level.READ,
+    AnswerApproval: Level.OPERATE,
+    ListApprovals: Level.READ,
+    ListArtifacts: Level.READ,
+    GetArtifact: Level.READ,
+    SetSecret: Level.ADMIN,
+    RemoveSecret: Level.ADMIN,
+    ListSecrets: Level.ADMIN,
+    RekeySecrets: Level.ADMIN,
+    DeliverHook: Level.OPERATE,
+    ListFirings: Level.READ,
+}
+"""The level of each request. A request that is not here cannot be made. StartRun of a file's text needs ADMIN."""

@@ -1,0 +1,1 @@
+"""Replies as text for people and as JSON for programs. Pure."""

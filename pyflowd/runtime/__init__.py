@@ -1,0 +1,1 @@
+"""Live runs: what the loop does with what the engine decides."""

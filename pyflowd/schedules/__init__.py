@@ -1,0 +1,1 @@
+"""Which slot comes next: cron laid on time zones, calendars. Pure but for reading calendar files."""

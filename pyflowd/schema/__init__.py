@@ -1,0 +1,1 @@
+"""The JSON Schema of workflow files and settings, made from the tables of the readers."""

@@ -1,0 +1,1 @@
+"""Secrets: providers, the encrypted store, the resolver."""

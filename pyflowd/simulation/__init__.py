@@ -1,0 +1,1 @@
+"""A virtual clock over all workflows."""

@@ -1,0 +1,1 @@
+"""Events that start runs: files, other workflows, units, hooks."""
