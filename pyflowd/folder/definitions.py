@@ -31,6 +31,11 @@ from pyflowd.model.problem import Problem, Severity
 from pyflowd.protocol.views import RunView, WorkflowView
 from pyflowd.runtime.workflows import Workflows
 
+AT_ONCE = 64
+"""Results that are taken in one turn, of a stream of them."""
+TOGETHER_US = 10_000
+"""How long the first of a stream of results waits for others."""
+
 log = logging.getLogger("pyflowd.folder.definitions")
 _encode = msgspec.msgpack.encode
 _seen = msgspec.msgpack.Decoder(tuple[int, int, int, int] | Seen)
@@ -76,6 +81,9 @@ class Definitions:
         self._loader_timer: Timer | None = None
         self._texts: dict[str, Checked] = {}
         self._traces: dict[str, Followed] = {}
+        self._read: list[Result] = []
+        """Results that have come and are not taken yet."""
+        self._take_due: Timer | None = None
         self._came: list[str] = []
         """What has come into force with the results that are being taken."""
         self._settled: list[Callable[[], None]] = []
@@ -285,7 +293,19 @@ class Definitions:
     # ---- Loads
 
     def _loaded(self, _: int) -> None:
-        self._take(self.loader.receive())
+        """Take what has been read; of a stream of files many at once, as each turn that writes costs a sync."""
+        self._read += self.loader.receive()
+        if len(self._read) >= AT_ONCE or not self.loader.busy:
+            self._take_read()
+        elif self._take_due is None:
+            self._take_due = self.timers.at(self.clock.mono_us() + TOGETHER_US, self._take_read)
+
+    def _take_read(self) -> None:
+        if self._take_due is not None:
+            self._take_due.cancel()
+            self._take_due = None
+        results, self._read = self._read, []
+        self._take(results)
 
     def _take(self, results: list[Result]) -> None:
         for result in results:
