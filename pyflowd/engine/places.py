@@ -6,7 +6,8 @@ follows from its state, so a place cannot outlive its holder.
 - They come in the order of their `key`, the smallest first: the time when they asked, less a minute for each point of
   priority, so nobody waits for ever. One that cannot be served keeps later ones from what it wants.
 - Runs that were called hold within their callers: a place that a caller holds is free for what it calls, one at a time
-  for a lock. Whoever holds something by its callers is not bound by the reservations of others: they wait for it.
+  for a lock. Whoever holds something by its callers is not bound by the reservations of others, as those may wait for
+  it; but one that has been passed so too often is kept from being passed by all whom it can come without.
 - What called runs may still do to each other is wait in a circle, also by waiting for the end of a run that another
   one has called (`join`); `stuck` finds that exactly.
 - Those who want the same stand in one line, and only the first of a line can be the next: what is looked at when
@@ -17,40 +18,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
-from enum import StrEnum
 from typing import NamedTuple
 
 from msgspec import Struct
 
+from pyflowd.engine.holdings import RUN, Held, Hold, Place, Sort, Want, Who
 from pyflowd.engine.waiting_line import Entry, Line
-
-
-class Sort(StrEnum):
-    LOCK = "lock"
-    POOL = "pool"
-    GROUP = "group"
-
-
-class Place(NamedTuple):
-    sort: Sort
-    name: str
-
-
-class Who(NamedTuple):
-    """A run (`node` is RUN), or an attempt of one of its nodes."""
-
-    run: int
-    node: int
-
-
-RUN = -1
-
-
-class Want(NamedTuple):
-    """What is wanted at once: places with units of each, sorted. `limit`: of the group, if there is one."""
-
-    units: tuple[tuple[Place, int], ...]
-    limit: int = 1
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -72,47 +45,8 @@ class Obstacle(NamedTuple):
     before: tuple[Who, ...] = ()
 
 
-class _Hold:
-    """Units that somebody holds of one place, and what those hold who hold within them."""
-
-    __slots__ = ("inner", "limit", "outer", "units")
-
-    def __init__(self, units: int, limit: int, outer: Who | None) -> None:
-        self.units = units
-        self.limit = limit
-        self.outer = outer
-        self.inner: list[Who] = []
-
-
-class _Held:
-    """All holds of one place."""
-
-    __slots__ = ("by", "total")
-
-    def __init__(self) -> None:
-        self.by: dict[Who, _Hold] = {}
-        self.total: int | None = None
-        """Units in use, as long as it is known."""
-
-    def used(
-        self, *, without: frozenset[Who] | set[Who] = frozenset(), more: tuple[Who | None, int] | None = None
-    ) -> int:
-        """Units in use. `without`: as if those were gone; `more`: and these were held within (by) somebody."""
-        if not without and (more is None or more[0] is None):
-            if self.total is None:
-                self.total = sum(self._of(who, without, None) for who, hold in self.by.items() if hold.outer is None)
-            return self.total + (more[1] if more else 0)
-        return sum(self._of(who, without, more) for who, hold in self.by.items() if hold.outer is None) + (
-            more[1] if more and more[0] is None else 0
-        )
-
-    def _of(self, who: Who, without: frozenset[Who] | set[Who], more: tuple[Who | None, int] | None) -> int:
-        hold = self.by[who]
-        inner = sum(self._of(each, without, more) for each in hold.inner)
-        if more and more[0] == who:
-            inner += more[1]
-        return max(0 if who in without else hold.units, inner)
-
+PASSED_MAX = 100
+"""How often one that waits is passed by those who are not bound to keep its places for it."""
 
 _Position = tuple[Want, tuple[Who, ...]]
 
@@ -122,7 +56,7 @@ class Places:
 
     def __init__(self, size_of: Callable[[str], int]) -> None:
         self._size_of = size_of
-        self._held: dict[Place, _Held] = {}
+        self._held: dict[Place, Held] = {}
         self._of: dict[Who, Want] = {}
         """What each holder holds."""
         self._waiting: dict[Who, Asked] = {}
@@ -134,6 +68,10 @@ class Places:
         """Of those who wait: whose callers hold something. Nobody else can be part of a circle."""
         self._joined: dict[int, dict[Who, tuple[Who, ...]]] = {}
         """Run to the attempts that wait for its end though they have not called it, each with its chain."""
+        self._passed: dict[Who, int] = {}
+        """How often somebody who waits was passed."""
+        self._bound: dict[Who, Asked] = {}
+        """Who was last kept from passing whom."""
         self._numbers = 0
         self._stirred = False
 
@@ -161,9 +99,9 @@ class Places:
         self._waits_no_more(who)
         self._of[who] = want
         for place, units in want.units:
-            held = self._held.setdefault(place, _Held())
-            outer = _nearest(held, chain)
-            held.by[who] = _Hold(units, want.limit, outer)
+            held = self._held.setdefault(place, Held())
+            outer = held.nearest(chain)
+            held.by[who] = Hold(units, want.limit, outer)
             held.total = None
             if outer is not None:
                 held.by[outer].inner.append(who)
@@ -173,6 +111,8 @@ class Places:
         if asked is not None:
             del self._by_number[asked.number]
             self._inside.discard(who)
+            self._passed.pop(who, None)
+            self._bound.pop(who, None)
         return asked is not None
 
     def leave(self, who: Who) -> None:
@@ -232,6 +172,8 @@ class Places:
         ]  # fmt: skip
         heapq.heapify(heads)
         reserved: dict[Place, int] = {}
+        blocked: list[Asked] = []
+        self._bound.clear()
         aside: list[tuple[Line, Entry]] = []
         try:
             while heads:
@@ -242,10 +184,11 @@ class Places:
                 asked = self._by_number[entry.number]
                 if not can(asked.who):  # its own run is full: others may go, and nothing is kept for it
                     aside.append((lines[position], lines[position].set_aside()))
-                elif self._fits(asked, reserved):
+                elif self._fits(asked, reserved) and not self._is_kept_back(asked, reserved, blocked):
                     self.hold(asked.who, asked.want, asked.chain)
                     yield asked.who
                 else:  # nor do those behind it in the line
+                    blocked.append(asked)
                     for place, units in asked.want.units:
                         reserved[place] = reserved.get(place, 0) + units
                     continue
@@ -268,10 +211,44 @@ class Places:
         return any(each in self._of for each in asked.chain)
 
     def _fits(self, asked: Asked, reserved: dict[Place, int], without: frozenset[Who] | set[Who] = frozenset()) -> bool:
-        kept = {} if self._is_holder(asked) else reserved
+        return self._fits_beside(asked, {} if self._is_holder(asked) else reserved, without)
+
+    def _fits_beside(
+        self, asked: Asked, kept: dict[Place, int], without: frozenset[Who] | set[Who] = frozenset()
+    ) -> bool:
         return all(
             self._has_room(place, units, asked, kept.get(place, 0), without) for place, units in asked.want.units
         )
+
+    def _is_kept_back(self, asked: Asked, reserved: dict[Place, int], blocked: list[Asked]) -> bool:
+        """Whether one that need not heed reservations has to: somebody has been passed too often, and can come
+        without its end, and without that of all who are kept back already."""
+        if asked.who not in self._inside or self._fits_beside(asked, reserved):
+            return False
+        wanted = {place for place, _ in asked.want.units}
+        passed = [each for each in blocked if any(place in wanted for place, _ in each.want.units)]
+        patient = blocked[0]  # what is kept for an earlier one could keep any other from coming
+        if patient in passed and self._passed.get(patient.who, 0) >= PASSED_MAX:
+            kept_back = [asked, *(self._waiting[who] for who in self._bound)]
+            if self._comes_without(patient, kept_back):
+                self._bound[asked.who] = patient
+                return True
+        for each in passed:
+            self._passed[each.who] = self._passed.get(each.who, 0) + 1
+        return False
+
+    def _comes_without(self, patient: Asked, kept_back: list[Asked]) -> bool:
+        """Whether one gets its places some day although others do not get theirs: as `stuck`."""
+        staying: set[Who] = set().union(*(self._behind(each) for each in kept_back))
+        pending = [patient, *(self._waiting[who] for who in self._inside if who != patient.who)]
+        pending = [each for each in pending if each not in kept_back]
+        while patient in pending:
+            kept_by = staying.union(*(self._behind(each) for each in pending))
+            still = [each for each in pending if not self._fits_beside(each, {}, self._of.keys() - kept_by)]
+            if len(still) == len(pending):
+                return False
+            pending = still
+        return True
 
     def _has_room(
         self, place: Place, units: int, asked: Asked, kept: int, without: frozenset[Who] | set[Who] = frozenset()
@@ -280,7 +257,7 @@ class Places:
         if held is None:
             return units + kept <= max(self.size(place, asked.want.limit), units)
         size = self.size(place, asked.want.limit)
-        within = _nearest(held, asked.chain)
+        within = held.nearest(asked.chain)
         used = held.used(without=without, more=(within, units))
         if place.sort is Sort.POOL and within is not None and used == held.used(without=without):
             return True  # its caller has the slots already, however few there are by now
@@ -353,7 +330,7 @@ class Places:
     def _before(self, asked: Asked) -> list[Asked]:
         """Those for whom places are kept that `asked` wants: the first of each line, as `grant` has it."""
         if asked.who in self._inside:
-            return []
+            return [self._bound[asked.who]] if asked.who in self._bound else []
         mine = (asked.key, asked.number)
         firsts = [
             self._by_number[first.number] for lines in self._lines.values() for position in list(lines)
@@ -394,8 +371,3 @@ class Places:
         """All places that somebody holds or waits for."""
         wanted = {place for asked in self._waiting.values() for place, _ in asked.want.units}
         return wanted | set(self._held)
-
-
-def _nearest(held: _Held, chain: Sequence[Who]) -> Who | None:
-    """The nearest of `chain` that holds something of a place."""
-    return next((who for who in chain if who in held.by), None)

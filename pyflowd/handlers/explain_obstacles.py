@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pyflowd.clock import US
-from pyflowd.engine.places import RUN, Who
+from pyflowd.engine.holdings import RUN, Who
 from pyflowd.engine.state import TaskRun
 from pyflowd.handlers.explain import Code
 from pyflowd.handlers.explain_run import Obstacle, Standing

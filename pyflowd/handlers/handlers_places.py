@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyflowd.base.peer import Peer
 from pyflowd.control.replies import Replies
-from pyflowd.engine.places import RUN, Place, Sort, Who
+from pyflowd.engine.holdings import RUN, Place, Sort, Who
 from pyflowd.handlers.handlers_runs import RunHandlers
 from pyflowd.protocol.requests import ListPlaces
 from pyflowd.protocol.views import HolderView, PlacePage, PlaceView

@@ -8,7 +8,7 @@ from pyflowd.base import zones
 from pyflowd.base.timers import Timer
 from pyflowd.base.zones import Zone
 from pyflowd.clock import US
-from pyflowd.engine.places import Place, Sort, Want
+from pyflowd.engine.holdings import Place, Sort, Want
 from pyflowd.engine.state import Run, TaskRun
 from pyflowd.model.kinds import Approval, Call, Notify, Wait
 from pyflowd.model.workflow import Task, Workflow

@@ -17,8 +17,8 @@ from pyflowd.base.timers import Timer, Timers
 from pyflowd.base.zones import Zone
 from pyflowd.clock import US, Clock
 from pyflowd.engine import engine
+from pyflowd.engine.holdings import RUN, Who
 from pyflowd.engine.overlap import RunRef
-from pyflowd.engine.places import RUN, Who
 from pyflowd.engine.state import Decide, Effect, Run, StopAttempt, TaskRun, WakeTask, WatchHandlers
 from pyflowd.events import (
     AttemptEnded,

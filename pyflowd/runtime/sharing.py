@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from pyflowd.clock import Clock
-from pyflowd.engine.places import RUN, Place, Places, Sort, Who
+from pyflowd.engine.holdings import RUN, Place, Sort, Who
+from pyflowd.engine.places import Places
 from pyflowd.engine.state import TaskRun
 from pyflowd.model.states import RunState, TaskState
 from pyflowd.runtime.live import PRIORITY_US, LiveRun

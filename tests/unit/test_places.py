@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyflowd.engine.places import RUN, Place, Places, Sort, Want, Who
+from pyflowd.engine import places as places_module
+from pyflowd.engine.holdings import RUN, Place, Sort, Want, Who
+from pyflowd.engine.places import Places
 
 A, B, C = (Place(Sort.LOCK, name) for name in "abc")
 CRM = Place(Sort.POOL, "crm")
@@ -348,9 +350,13 @@ class World:
             assert used <= size or len(self.of.holders(place)) == 1
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.parametrize("passed_max", [0, 2, places_module.PASSED_MAX])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 1 << 32))
-def test_whatever_happens_all_runs_end_and_every_place_is_given_back(seed: int) -> None:
+def test_whatever_happens_all_runs_end_and_every_place_is_given_back(
+    passed_max: int, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(places_module, "PASSED_MAX", passed_max)
     world = World(seed)
     for _ in range(world.chance.randint(1, 8)):
         world.begin(world.chance.randint(1, 4), 0, [])
@@ -425,3 +431,72 @@ def test_one_in_the_middle_that_leaves_first_frees_nothing() -> None:
     of.leave(run(1))
     of.ask(run(4), want(A), 1)
     assert granted(of) == []
+
+
+def passing(of: Places, who: Who, rounds: int) -> int | None:
+    """Tasks of two runs take a and b in turns, so that both are never free at once; after how many `who` came."""
+    of.hold(run(1), want(C))
+    of.hold(run(2), want(WEB))
+    of.ask(Who(1, 0), want(A), 1, [run(1)])
+    granted(of)
+    for turn in range(1, rounds):
+        first, second = ((2, B), (1, A)) if turn % 2 else ((1, A), (2, B))
+        of.ask(Who(first[0], turn), want(first[1]), turn, [run(first[0])])
+        came = granted(of)
+        of.leave(Who(second[0], turn - 1))
+        came += granted(of)
+        if who in came:
+            return turn
+        if Who(first[0], turn) not in came:
+            of.leave(Who(first[0], turn))  # it is kept back: it would come later
+    return None
+
+
+def test_one_that_wants_two_places_is_not_passed_for_ever_by_those_who_hold_something() -> None:
+    of = places()
+    of.hold(Who(1, 0), want(A), [run(1)])
+    of.ask(run(9), want(A, B), 0)
+    came = passing(of, run(9), 3 * places_module.PASSED_MAX)
+    assert came is not None
+    assert came > places_module.PASSED_MAX
+
+
+def test_nobody_is_kept_back_whose_end_the_other_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places_module, "PASSED_MAX", 0)
+    of = places()
+    of.hold(run(1), want(B))
+    of.ask(run(9), want(A, B), 0)
+    of.ask(Who(1, 0), want(A), 1, [run(1)])
+    assert granted(of) == [Who(1, 0)], "run 9 waits for run 1, which would wait for run 9"
+
+
+def test_nobody_is_kept_back_whose_end_the_other_waits_for_by_way_of_a_third(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places_module, "PASSED_MAX", 0)
+    of = places()
+    of.hold(run(1), want(B))
+    of.hold(run(2), want(C))
+    of.ask(run(9), want(A, B), 0)
+    of.ask(Who(1, 0), want(C), 1, [run(1)])
+    of.ask(Who(2, 0), want(A), 2, [run(2)])
+    assert granted(of) == [Who(2, 0)], "run 9 waits for run 1, that for run 2, which would wait for run 9"
+
+
+def test_one_that_is_kept_back_says_for_whom(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places_module, "PASSED_MAX", 0)
+    of = places()
+    of.hold(run(1), want(C))
+    of.hold(run(2), want(B))
+    of.ask(run(9), want(A, B), 0)
+    of.ask(Who(1, 0), want(A), 1, [run(1)])
+    assert granted(of) == []
+    assert of.obstacles(Who(1, 0))[0].before == (run(9),)
+
+
+def test_one_that_came_and_asks_again_has_not_been_passed() -> None:
+    of = places()
+    of.hold(Who(1, 0), want(A), [run(1)])
+    of.ask(run(9), want(A, B), 0)
+    assert passing(of, run(9), 3 * places_module.PASSED_MAX) is not None
+    of.leave(run(9))
+    of.ask(run(9), want(A, B), 0)
+    assert (of._passed, of._bound) == ({}, {})

@@ -21,7 +21,7 @@ from pyflowd.base.pool import Cancelled
 from pyflowd.base.timers import Timers
 from pyflowd.base.zones import zone
 from pyflowd.clock import US
-from pyflowd.engine.places import RUN, Place, Sort, Who
+from pyflowd.engine.holdings import RUN, Place, Sort, Who
 from pyflowd.errors import PyflowError
 from pyflowd.language import assembly
 from pyflowd.language.definition_text import Part
