@@ -374,7 +374,7 @@ def _follow(turn: Turn, task: TaskRun, outcome: Outcome, event: AttemptEnded) ->
 def _succeeded(turn: Turn, task: TaskRun) -> None:
     if task.outputs is None:
         task.outputs = {}
-    if task.definition.repeat is None or turn.run.stopping:
+    if task.definition.repeat is None or turn.run.stopping or task.stopping:
         turn.move(task, "succeed")
     else:
         task.passes += 1

@@ -158,7 +158,9 @@ def in_progress(run: Run) -> list[TaskRun]:
 
 
 def _is_handling(node: TaskRun) -> bool:
-    return node.owner is not None and node.owner.error_open > 0
+    """Whether an `on_error` task, or an item of one, has begun."""
+    handler = node.owner if node.item is not None else node
+    return handler is not None and handler.owner is not None and handler.owner.error_open > 0
 
 
 # ---- Ends -----------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from pyflowd.events import (
     RetryDue,
     RunTimedOut,
     StoredEvent,
+    TaskCancelRequested,
 )
 from pyflowd.model.ends import Given, Stop
 from pyflowd.model.states import TASK_TERMINAL, Reason, RunState, Section, TaskState
@@ -203,6 +204,19 @@ def test_on_error_comes_after_the_last_retry_and_once_for_a_fan_out() -> None:
     assert walk(fanned, {"f[x]": 1, "f[y]": 1}) == ["f[x]", "f[y]", "h"]
 
 
+def test_a_cancel_stops_the_items_of_an_on_error_task_and_one_of_them_can_be_withdrawn() -> None:
+    definition = workflow(task("a", on_error=(fan("h"),)), finally_=(task("last"),))
+    for stop in (CancelRequested(1, "me"), TaskCancelRequested("h", 1, "me"), TaskCancelRequested("h[x]", 1, "me")):
+        driver = running(definition, items={"h": ["x", "y"]})
+        driver.finish("a", 1)
+        driver.begin("h[x]")
+        result = driver.feed(stop)
+        assert [effect.task for effect in result.effects if isinstance(effect, StopAttempt)] == ["h[x]"]
+        driver.end("h[x]", ended(None, signal=15, stop=Stop.REQUEST))
+        assert driver.state("h[x]") is S.CANCELLED
+        assert walk(driver) == (["h[y]", "last"] if stop == TaskCancelRequested("h[x]", 1, "me") else ["last"])
+
+
 def test_a_task_without_an_error_leaves_its_on_error_tasks_alone() -> None:
     driver = running(workflow(task("a", on_error=(task("h"),))))
     assert walk(driver) == ["a"]
@@ -231,6 +245,15 @@ def test_repeat_makes_passes_until_it_holds_and_fails_when_they_are_used_up() ->
         if never.state("a") is S.RETRYING:
             never.feed(RetryDue("a", 1))
     assert (never.state("a"), never.run.tasks["a"].reason) == (S.FAILED, Reason.REPEAT_EXHAUSTED)
+
+
+def test_a_pass_that_ended_well_while_its_task_was_being_stopped_is_the_last() -> None:
+    driver = running(workflow(task("a", repeat=Repeat(max=9, until="x"))), again={"a": [True]})
+    driver.begin("a")
+    driver.feed(TaskCancelRequested("a", 1, "me"))
+    driver.end("a", ended(0))
+    assert driver.state("a") is S.SUCCEEDED
+    assert driver.run.state is RunState.SUCCEEDED
 
 
 def test_an_expression_without_a_value_fails_its_task_and_is_not_retried() -> None:
@@ -271,7 +294,8 @@ def definitions(draw: st.DrawFn) -> Workflow:
             if main and draw(st.booleans()):
                 more |= {"undo": task(f"{name}.undo"), "undo_after": draw(st.sampled_from(list(UndoAfter)))}
             if main and draw(st.integers(0, 3)) == 0:
-                more["on_error"] = (task(f"{name}-err"),)
+                make = fan if draw(st.booleans()) else task
+                more["on_error"] = (make(f"{name}-err"),)
             if draw(st.integers(0, 4)) == 0:
                 more["repeat"] = Repeat(max=2, until="x")
             make = fan if draw(st.integers(0, 3)) == 0 else task
@@ -315,6 +339,7 @@ def play(driver: Driver, data: st.DataObject) -> None:
             place = ORDER[run.tasks[name].home]
             assert place >= reached, "a section began before the one before it had ended"
             reached = place
+            assert not run.stopping, "something began in a section that is being stopped"
             driver.begin(name)
         elif move == "wake":
             driver.feed(RetryDue(name, driver.now_us))
