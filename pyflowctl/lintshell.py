@@ -24,7 +24,7 @@ from pyflowd.language.lint_places import place_in_value, tasks_of
 from pyflowd.lint.lint_expressions import Names
 from pyflowd.model.kinds import Shell, Ssh
 from pyflowd.model.problem import Problem
-from pyflowd.model.workflow import Param, ParamType, Task, Workflow
+from pyflowd.model.workflow import Param, ParamType, Task, Workflow, all_tasks
 
 _STARTS = ("", "a", "A", "1", "/", "/a", "-", "v1.0", "https://a")
 _SPLITTING = tuple(start + end for start in _STARTS for end in (" ", " a", "*", "?", "\t1"))
@@ -130,7 +130,7 @@ def _is_worth_reading(
 
 def _texts(workflow: Workflow, document: Document) -> Iterator[_Text]:
     """Each text once, also where several tasks share it by an alias."""
-    tasks = {task.name: task for task in _all(workflow)}
+    tasks = {task.name: task for _, task in all_tasks(workflow)}
     done: set[int] = set()
     for place in tasks_of(document.root):
         task = tasks.get(place.name)
@@ -145,16 +145,6 @@ def _texts(workflow: Workflow, document: Document) -> Iterator[_Text]:
         done.add(holder.value_mark("run"))
         text = kind.text if isinstance(kind, Shell) else kind.script
         yield _Text(task, text, holder.value_mark("run"), kind.shell)
-
-
-def _all(workflow: Workflow) -> Iterator[Task]:
-    sections = (workflow.tasks, workflow.on_success, workflow.on_failure, workflow.on_cancel, workflow.finally_)
-    for section in sections:
-        for task in section:
-            yield task
-            yield from task.on_error
-            if task.undo is not None:
-                yield task.undo
 
 
 def _family(shell: tuple[str, ...]) -> str:

@@ -32,6 +32,7 @@ from pyflowd.handlers.handlers_logs import LogHandlers
 from pyflowd.handlers.handlers_notify import NotificationHandlers
 from pyflowd.handlers.handlers_runs import RunHandlers
 from pyflowd.handlers.handlers_secrets import SecretHandlers
+from pyflowd.keeper.memory import close_memory
 from pyflowd.model.kinds import Notify
 from pyflowd.paths import Paths
 from pyflowd.protocol.words import Level
@@ -61,7 +62,6 @@ from pyflowd.runtime.scratch import Scratch
 from pyflowd.runtime.secret_lookups import SecretLookups
 from pyflowd.runtime.tasklogs import TaskLogs
 from pyflowd.runtime.workflows import Workflows
-from pyflowd.secrets.secrets_memory import forbid_looks
 from pyflowd.secrets.secrets_resolver import Resolver
 from pyflowd.store.batch import Batch
 from pyflowd.store.store import Store
@@ -310,7 +310,8 @@ def run(paths: Paths, *, spawn_keeper: bool, verbose: bool) -> None:
     """Be the daemon; returns after a clean stop. Raises PyflowError where it cannot start."""
     journal.start(verbose=verbose)
     arm(dict(os.environ))
-    forbid_looks()
+    if not close_memory():
+        raise Unavailable("the host does not let pyflowd keep its memory to itself (prctl), and it may hold secrets")
     try:
         daemon = Daemon(paths, spawn_keeper=spawn_keeper)
     except OSError as error:

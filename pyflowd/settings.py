@@ -20,7 +20,7 @@ from pyflowd.notify.notify import HostRule
 from pyflowd.notify.notify_channels import Channel, judge_rules, read_channels, read_host_rules
 from pyflowd.schedules.calendars import Blackout, Calendar
 from pyflowd.secrets.secrets_model import Provider
-from pyflowd.secrets.secrets_settings import read_key_file, read_providers
+from pyflowd.secrets.secrets_settings import read_providers
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -87,7 +87,7 @@ SETTINGS = Table(
         "channels": ("channels", read_channels),
         "notify": ("notify", read_host_rules),
         "secrets": ("secrets", read_providers),
-        "secrets_key": ("secrets_key", read_key_file),
+        "secrets_key": ("secrets_key", fields.absolute_path),
         "calendars": ("calendars", read_calendars),
         "blackouts": ("blackouts", read_blackouts),
     },

@@ -16,7 +16,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 FLOORS: list[tuple[str, str]] = [
-    ("words", "clock crashpoints errors journal keeper model paths systemd task units version"),
+    ("words", "clock crashpoints errors exit_status journal keeper model paths systemd task units version"),
     ("formats", "events protocol"),
     ("what several parts stand on", "base"),
     ("what a run does next; values; the way in", "control engine expressions"),

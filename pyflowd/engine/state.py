@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -27,7 +26,7 @@ from pyflowd.events import KeptItem, RunCreated
 from pyflowd.model.ends import End, KeptFile
 from pyflowd.model.kinds import Approval, Call, Notify, Wait
 from pyflowd.model.states import TASK_TERMINAL, AttemptState, Reason, RunState, Section, TaskState
-from pyflowd.model.workflow import Task, Workflow
+from pyflowd.model.workflow import Task, Workflow, sections
 
 S = TaskState
 
@@ -213,8 +212,8 @@ class TaskRun:
 
     @property
     def home(self) -> Section:
-        """The section in whose time it runs: for an `on_error` task that of the task that failed."""
-        return self.owner.section if self.section is Section.ON_ERROR and self.owner else self.section
+        """The section in whose time it runs: of an `on_error` task, also of its items, that of the task that failed."""
+        return self.owner.home if self.section is Section.ON_ERROR and self.owner else self.section
 
     @property
     def log_name(self) -> str:
@@ -331,15 +330,6 @@ class Run:
 
     def kept_items(self, task: str) -> list[KeptItem]:
         return self.kept.items.get(task, [])
-
-
-def sections(workflow: Workflow) -> Iterator[tuple[Section, tuple[Task, ...]]]:
-    """All sections of a definition in the order in which their tasks are numbered; `on_error` comes after them."""
-    yield Section.TASKS, workflow.tasks
-    yield Section.ON_SUCCESS, workflow.on_success
-    yield Section.ON_FAILURE, workflow.on_failure
-    yield Section.ON_CANCEL, workflow.on_cancel
-    yield Section.FINALLY, workflow.finally_
 
 
 class Step(NamedTuple):

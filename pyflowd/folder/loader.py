@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Container, Iterable
 
 from pyflowd.clock import US, Clock
+from pyflowd.exit_status import status_text
 from pyflowd.folder.loader_frames import (
     FileRequest,
     Folders,
@@ -242,14 +243,14 @@ class Loader:
         if not child.ready:
             lost = list(self._waiting)
             self._waiting.clear()
-            how = f"the reader of definitions could not be started ({_ended(status)})"
+            how = f"the reader of definitions could not be started ({status_text(status)})"
             return [_rejected(request, "loader", how) for request in lost]
         if not child.asked:
             return []
         head = self._waiting.popleft()
         if status == -signal.SIGPROF:
             return [_rejected(head, "too_slow", "reading it takes more than 2 s of processor time")]
-        return [_rejected(head, "crashed", f"it crashed the reader ({_ended(status)})")]
+        return [_rejected(head, "crashed", f"it crashed the reader ({status_text(status)})")]
 
     def _let_go(self, child: _Child) -> None:
         """Close our end, by which a healthy child ends."""
@@ -260,10 +261,6 @@ class Loader:
 
     def _reap(self) -> None:
         self._dying = [pid for pid in self._dying if os.waitpid(pid, os.WNOHANG)[0] == 0]
-
-
-def _ended(status: int) -> str:
-    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
 
 
 def _rejected(request: Request, code: str, message: str) -> Rejected:

@@ -17,7 +17,7 @@ from pyflowd.protocol.requests import CancelBackfill, ListBackfills, StartBackfi
 from pyflowd.protocol.views import BackfillPage, BackfillView
 from pyflowd.runtime import backfill
 from pyflowd.runtime.backfill import SLOTS_MAX, Backfill
-from pyflowd.runtime.backfill_runs import Backfills, of_row
+from pyflowd.runtime.backfill_runs import Backfills
 
 PAGE = 200
 SLOTS_PER_TURN = 2_000
@@ -124,8 +124,7 @@ class BackfillHandlers:
     def list_backfills(self, request: ListBackfills, _: Peer) -> Replies:
         rows = list(self.store.rows("backfills", request.limit))
         for at in range(0, max(1, len(rows)), PAGE):
-            found = [self.backfills.find(of_row(row).backfill) for row in rows[at : at + PAGE]]
-            yield BackfillPage(backfills=[self._view(each) for each in found])
+            yield BackfillPage(backfills=[self._view(self.backfills.as_it_is(row)) for row in rows[at : at + PAGE]])
 
     def open_views(self) -> list[BackfillView]:
         """Those that have not ended."""

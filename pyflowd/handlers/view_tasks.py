@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from pyflowd.engine.state import sections
 from pyflowd.model.ends import KeptFile
 from pyflowd.model.kinds import Approval
 from pyflowd.model.states import TASK_TERMINAL, Section, TaskState
-from pyflowd.model.workflow import Task, Workflow
+from pyflowd.model.workflow import Task, Workflow, sections
 from pyflowd.protocol.views import TaskView
 from pyflowd.render.layout import span
 from pyflowd.store.store import Row, Store

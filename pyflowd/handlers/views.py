@@ -11,10 +11,9 @@ from typing import Any, assert_never
 
 import msgspec
 
-from pyflowd.engine.state import sections
 from pyflowd.model.kinds import Approval, Argv, Call, File, Http, Kind, Notify, Python, Shell, Ssh, Uses, Wait
 from pyflowd.model.states import RUN_TERMINAL, Fate, Reason, RunState, TaskState
-from pyflowd.model.workflow import Param, Workflow
+from pyflowd.model.workflow import Param, Workflow, sections
 from pyflowd.protocol.views import ParamView, RunView, SlotView
 from pyflowd.store.store import Row, Store
 

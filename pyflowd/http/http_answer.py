@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
+from pyflowd.base.output_file import MAX_BYTES as MAX_OUTPUTS_BYTES
 from pyflowd.clock import US, to_us
 from pyflowd.expressions import expression, pattern, template
 from pyflowd.expressions.expression_values import ExpressionError, Names, Variables
@@ -18,8 +19,6 @@ from pyflowd.http.http_errors import CallError
 from pyflowd.model.kinds import Expect, TextTest
 from pyflowd.units import size_text
 
-MAX_OUTPUTS_BYTES = 1024 * 1024
-"""Rule P5."""
 MAX_RETRY_AFTER_S = 86_400.0
 """A server may not hold a run for longer."""
 

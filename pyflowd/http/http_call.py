@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from pyflowd.base.output_file import MAX_BYTES as MAX_OUTPUTS_BYTES
 from pyflowd.base.pool import Cancel
 from pyflowd.clock import Clock
 from pyflowd.expressions.expression_values import ExpressionError
 from pyflowd.http import http_answer, http_checks, http_connection, http_hops, http_urls
 from pyflowd.http.http_alarm import ALARM
-from pyflowd.http.http_answer import MAX_OUTPUTS_BYTES, Answer
+from pyflowd.http.http_answer import Answer
 from pyflowd.http.http_connection import Line
 from pyflowd.http.http_errors import CallError
 from pyflowd.http.http_exchange import Exchange

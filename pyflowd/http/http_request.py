@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 from msgspec import Struct
 
+from pyflowd.base.output_file import MAX_BYTES as MAX_OUTPUTS_BYTES
 from pyflowd.expressions import template
 from pyflowd.expressions.expression_values import Names
 from pyflowd.http import http_checks, http_files, http_urls
@@ -36,8 +37,6 @@ from pyflowd.version import VERSION
 
 DEFAULT_TIMEOUT_S = 600.0
 """Of an attempt whose task has no `timeout`: nothing waits for ever."""
-MAX_BODY_BYTES = 1024 * 1024
-"""Rule P5: what is no file becomes an output."""
 MAX_FILE_BYTES = 1024**3
 
 
@@ -109,7 +108,7 @@ def build(
     body = _body(kind.body, opened or names, scratch) if kind.body is not None else None
     if isinstance(body, Content) and not any(name.lower() == "content-type" for name in headers):
         headers["Content-Type"] = body.content_type
-    largest = MAX_FILE_BYTES if kind.save_to else MAX_BODY_BYTES
+    largest = MAX_FILE_BYTES if kind.save_to else MAX_OUTPUTS_BYTES  # what is no file becomes an output
     return HttpRequest(
         url=http_urls.check(_text(kind.url, names).strip()),
         method=http_checks.method(kind.method),

@@ -147,20 +147,8 @@ class Start:
     """A START request: all that a task process is made of. Durations in microseconds, 0 for none."""
 
     __slots__ = (
-        "argv",
-        "attempt",
-        "credentials",
-        "cwd",
-        "env",
-        "flags",
-        "kill_grace_us",
-        "leftover_allow",
-        "log_max_bytes",
-        "masks",
-        "orphan_grace_us",
-        "timeout_us",
-        "umask",
-        "user",
+        "argv", "attempt", "credentials", "cwd", "env", "flags", "kill_grace_us", "leftover_allow", "log_max_bytes",
+        "masks", "orphan_grace_us", "timeout_us", "umask", "user",
     )  # fmt: skip
 
     def __init__(self, attempt: str, argv: list[bytes], env: list[bytes], cwd: bytes, user: str = "") -> None:

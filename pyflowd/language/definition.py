@@ -33,7 +33,7 @@ from pyflowd.language.document import Document, Mapping, quote
 from pyflowd.language.fields import Enough, Report, Table, Wrong, read
 from pyflowd.model.kinds import Argv, Shell
 from pyflowd.model.problem import Problem
-from pyflowd.model.workflow import Overlap, Param, Retention, Task, Workflow
+from pyflowd.model.workflow import Overlap, Param, Retention, Task, Workflow, all_tasks
 
 MAX_COMMAND_BYTES = 1024 * 1024
 """Command and variables of one task together: the kernel gives them 2 MiB, params and the user's own come on top."""
@@ -203,7 +203,7 @@ def _read_workflow(document: Document, stem: str, report: Report) -> tuple[Workf
         return None, ()
     workflow = Workflow(**{field: value for field, value in found.items() if field not in _NOT_KEPT})
     if workflow.locks:
-        workflow = replace(workflow, locks=in_order(workflow, tuple(task for _, task in _all_tasks(workflow))))
+        workflow = replace(workflow, locks=in_order(workflow, tuple(task for _, task in all_tasks(workflow))))
     workflow = replace(workflow, secrets=_secrets(workflow, reading.scopes))
     _judge(workflow, root, report)
     judge_expect(workflow, root, report)
@@ -212,7 +212,7 @@ def _read_workflow(document: Document, stem: str, report: Report) -> tuple[Workf
 
 def _secrets(workflow: Workflow, scopes: list[Scope]) -> tuple[str, ...]:
     uses = [use for scope in scopes for use in scope.uses]
-    return names_of_secrets(workflow, [task for _, task in _all_tasks(workflow)], uses)
+    return names_of_secrets(workflow, [task for _, task in all_tasks(workflow)], uses)
 
 
 def _read_name(root: Mapping, found: dict[str, Any], stem: str, report: Report) -> str:
@@ -307,24 +307,11 @@ def _check_names(reading: Reading) -> None:
         seen.add(name)
 
 
-def _all_tasks(workflow: Workflow) -> list[tuple[str, Task]]:
-    """Each task and those that belong to it, with the section in which it stands."""
-    sections = (workflow.tasks, workflow.on_success, workflow.on_failure, workflow.on_cancel, workflow.finally_)
-    found = []
-    for key, tasks in zip(_SECTIONS, sections, strict=True):
-        for task in tasks:
-            found.append((key, task))
-            if task.undo is not None:
-                found.append((key, task.undo))
-            if task.on_error:
-                found.extend((key, each) for each in task.on_error)
-    return found
-
-
 def _judge(workflow: Workflow, root: Mapping, report: Report) -> None:
     """What is wrong, or without effect, about the workflow as a whole."""
     repeated, common = 0, _text_bytes(workflow.env)
-    for key, task in _all_tasks(workflow):
+    for section, task in all_tasks(workflow):
+        key = section.value or "tasks"
         repeated += _repeated_characters(task)
         total = common + _command_bytes(task) + (_text_bytes(task.env) if task.env else 0)
         if total > MAX_COMMAND_BYTES:

@@ -405,6 +405,14 @@ def path(value: Any, report: Report) -> str:
     raise Wrong(f"{quote(checked)} is no absolute path", "begin it with / or ~/")
 
 
+def absolute_path(value: Any, report: Report) -> str:
+    """A path of the host, in the settings."""
+    checked = word(value, report)
+    if not checked.startswith("/") or "\0" in checked or len(checked) > MAX_PATH_BYTES:
+        raise Wrong(f"{quote(checked)} is no absolute path", "begin it with /")
+    return checked.rstrip("/") or "/"
+
+
 def path_template(value: Any, report: Report) -> str:
     """A path as `path` has it, in which expressions may stand; one that begins with an expression is judged later."""
     if value.__class__ is not str or "${{" not in value:

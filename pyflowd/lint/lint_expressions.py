@@ -32,7 +32,7 @@ from pyflowd.language.definition_references import Place, Scope, place_of
 from pyflowd.language.fields import Report, Use
 from pyflowd.model.kinds import File, Http
 from pyflowd.model.states import RunState, TaskState
-from pyflowd.model.workflow import Capture, Param, ParamType, Task, TriggerRule, Workflow
+from pyflowd.model.workflow import Capture, Param, ParamType, Task, TriggerRule, Workflow, all_tasks
 
 _TYPES = {
     ParamType.STRING: one(TEXT),
@@ -102,12 +102,7 @@ class Names:
     """Types of names, made once for a workflow."""
 
     def __init__(self, workflow: Workflow) -> None:
-        sections = (workflow.tasks, workflow.on_success, workflow.on_failure, workflow.on_cancel, workflow.finally_)
-        self._tasks = {task.name: task for section in sections for task in section}
-        for task in list(self._tasks.values()):
-            self._tasks.update({each.name: each for each in task.on_error})
-            if task.undo is not None:
-                self._tasks[task.undo.name] = task.undo
+        self._tasks = {task.name: task for _, task in all_tasks(workflow)}
         self._params = Type(frozenset({MAP}), members={param.name: _param(param) for param in workflow.params})
 
     def of(self, scope: Scope, use: Use) -> Callable[[str], Type]:

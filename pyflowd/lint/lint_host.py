@@ -18,7 +18,7 @@ from pyflowd.language.lint_places import TaskPlace
 from pyflowd.lint.lint_schedules import lint_schedule, written
 from pyflowd.model.kinds import Call, Notify
 from pyflowd.model.triggers import Schedule, WorkflowTrigger
-from pyflowd.model.workflow import Task, Workflow
+from pyflowd.model.workflow import Task, Workflow, all_tasks
 from pyflowd.schedules import cron
 from pyflowd.schedules.calendars import Almanac
 
@@ -49,7 +49,7 @@ def lint_host(workflow: Workflow, places: Mapping[str, TaskPlace], surroundings:
         _lint_users(root, places.values(), surroundings.is_user, report)
     if surroundings.workflows is not None:
         _lint_followed(workflow, root, surroundings.workflows, report)
-    for task in _tasks(workflow):
+    for _, task in all_tasks(workflow):
         place = places.get(task.name)
         if place is None:
             continue
@@ -75,15 +75,6 @@ def _lint_schedule(schedule: Schedule, root: Node, surroundings: Surroundings, r
     lint_schedule(
         schedule, root, report, now_us=surroundings.now_s * 1_000_000, host=surroundings.timezone, almanac=almanac
     )
-
-
-def _tasks(workflow: Workflow) -> Iterable[Task]:
-    for section in (workflow.tasks, workflow.on_success, workflow.on_failure, workflow.on_cancel, workflow.finally_):
-        for task in section:
-            yield task
-            yield from task.on_error
-            if task.undo is not None:
-                yield task.undo
 
 
 # ---- Names ----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from pyflowd.language.document import quote
 from pyflowd.language.fields import Report
 from pyflowd.language.lint_places import TaskPlace
 from pyflowd.model.kinds import Approval, Argv, File, Http, Notify, OnTimeout, Shell, Ssh, Wait
-from pyflowd.model.workflow import Leftover, OnEmpty, Task, TriggerRule, Workflow
+from pyflowd.model.workflow import Leftover, OnEmpty, Task, TriggerRule, Workflow, all_tasks, sections
 
 Places = Mapping[str, TaskPlace]
 _OF_TEMPLATE = re.compile(r"\btemplate\s*[.\[]", re.ASCII)
@@ -24,8 +24,7 @@ _OF_TEMPLATE = re.compile(r"\btemplate\s*[.\[]", re.ASCII)
 
 def lint_tasks(workflow: Workflow, places: Places, report: Report) -> None:
     """What each task by itself, and all of them together, have that does not do what it seems to."""
-    sections = (workflow.tasks, workflow.on_success, workflow.on_failure, workflow.on_cancel, workflow.finally_)
-    for tasks in sections:
+    for _, tasks in sections(workflow):
         _lint_reach(tasks, places, report)
         for task in tasks:
             for each in (task, *task.on_error):
@@ -202,7 +201,7 @@ def _lint_params(workflow: Workflow, paths: set[tuple[str, ...]], report: Report
         return
     text = report.document.text
     named = set(_VARIABLE.findall(text))
-    if "" in named or any(_may_read(task) for task in _all(workflow)):
+    if "" in named or any(_may_read(task) for _, task in all_tasks(workflow)):
         return
     declared = report.document.root["params"]
     for param in unread:
@@ -210,16 +209,6 @@ def _lint_params(workflow: Workflow, paths: set[tuple[str, ...]], report: Report
             message = f"nothing reads the param {param.name}"
             fix = f'read it as "${param.variable}" or params.{param.name}, or take it out'
             report.add(declared.key_mark(param.name), "unused_param", message, fix, warning=True)
-
-
-def _all(workflow: Workflow) -> Iterable[Task]:
-    sections = (workflow.tasks, workflow.on_success, workflow.on_failure, workflow.on_cancel, workflow.finally_)
-    for section in sections:
-        for task in section:
-            yield task
-            yield from task.on_error
-            if task.undo is not None:
-                yield task.undo
 
 
 def _may_read(task: Task) -> bool:
@@ -237,11 +226,11 @@ def _may_read(task: Task) -> bool:
 
 def _lint_outputs(workflow: Workflow, paths: set[tuple[str, ...]], places: Places, report: Report) -> None:
     """Of tasks that others wait for and none of whose outputs is read: what else is given on is for people."""
-    needed = {need for task in _all(workflow) for need in task.needs}
+    needed = {need for _, task in all_tasks(workflow) for need in task.needs}
     read = {path[1] for path in paths if path[0] == "tasks" and len(path) > 1 and _reads_outputs(path[2:])}
     if ("tasks",) in paths:
         return
-    for task in _all(workflow):
+    for _, task in all_tasks(workflow):
         if not task.outputs or task.name not in needed or task.name in read or task.name not in places:
             continue
         declared = places[task.name].mapping.get("outputs")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct, field
 
 from pyflowd.model.kinds import Kind
-from pyflowd.model.states import RunState
+from pyflowd.model.states import RunState, Section
 from pyflowd.model.triggers import Catchup, EventTrigger, Expectation, Schedule
 
 
@@ -333,6 +334,26 @@ class Workflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     secrets: tuple[str, ...] = ()
     """Names of the secrets that it names, sorted. Where an expression gives the name it is not known, but for what a
     param of type secret has by default."""
+
+
+def sections(workflow: Workflow) -> Iterator[tuple[Section, tuple[Task, ...]]]:
+    """All sections of a definition in the order in which their tasks are numbered; `on_error` comes after them."""
+    yield Section.TASKS, workflow.tasks
+    yield Section.ON_SUCCESS, workflow.on_success
+    yield Section.ON_FAILURE, workflow.on_failure
+    yield Section.ON_CANCEL, workflow.on_cancel
+    yield Section.FINALLY, workflow.finally_
+
+
+def all_tasks(workflow: Workflow) -> Iterator[tuple[Section, Task]]:
+    """Each task and behind it those that belong to it, with the section in which it stands."""
+    for section, tasks in sections(workflow):
+        for task in tasks:
+            yield section, task
+            if task.undo is not None:
+                yield section, task.undo
+            for each in task.on_error:
+                yield section, each
 
 
 class NotifyRule(Struct, frozen=True, kw_only=True, omit_defaults=True):

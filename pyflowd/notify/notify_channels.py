@@ -26,7 +26,7 @@ _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9.-]{0,252})(?::(
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
 _HEADER_VALUE = re.compile(r"[\t -~]{0,8000}", re.ASCII)
 _OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-type"})
-_LOCAL = ("localhost", "127.0.0.1", "::1")
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 _GLOB = re.compile(r"[A-Za-z0-9_.*?\[\]!-]{1,200}", re.ASCII)
 
 
@@ -94,13 +94,6 @@ def _read_server(value: Any, report: Report) -> tuple[str, int]:
     return found[1].strip("[]"), int(found[2] or 0)
 
 
-def _read_file(value: Any, report: Report) -> str:
-    checked = fields.word(value, report)
-    if not checked.startswith("/") or "\0" in checked or len(checked) > fields.MAX_PATH_BYTES:
-        raise Wrong(f"{quote(checked)} is no absolute path", "begin it with /")
-    return checked
-
-
 MAIL = Table(
     "mail",
     {
@@ -110,8 +103,8 @@ MAIL = Table(
         "tls": ("tls", fields.one_of(Tls)),
         "user": ("user", fields.word),
         "password": ("password", fields.word),
-        "password_file": ("password_file", _read_file),
-        "ca_file": ("ca_file", _read_file),
+        "password_file": ("password_file", fields.absolute_path),
+        "ca_file": ("ca_file", fields.absolute_path),
     },
     meant={
         "server": "smtp",
@@ -133,7 +126,7 @@ def _read_mail(value: Any, report: Report) -> Mail | None:
             raise Wrong("it names nobody to write to", "add to: admin@example.com")
         return None
     host, port = found.pop("server", ("localhost", 0))
-    tls = found.setdefault("tls", Tls.NONE if host in _LOCAL else Tls.STARTTLS)
+    tls = found.setdefault("tls", Tls.NONE if host in LOCAL_HOSTS else Tls.STARTTLS)
     secrets = sum(key in found for key in ("password", "password_file"))
     if secrets > 1:
         raise Wrong("both password and password_file", "keep one of them")
@@ -183,8 +176,8 @@ def _read_method(value: Any, report: Report) -> str:
 
 _URL_KEYS: dict[str, tuple[str, fields.Reader]] = {
     "url": ("url", _read_url),
-    "url_file": ("url_file", _read_file),
-    "ca_file": ("ca_file", _read_file),
+    "url_file": ("url_file", fields.absolute_path),
+    "ca_file": ("ca_file", fields.absolute_path),
 }
 CHAT = Table("a chat's webhook", _URL_KEYS)
 WEBHOOK = Table(

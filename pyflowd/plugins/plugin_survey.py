@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from pyflowd.base import process
+from pyflowd.exit_status import status_text
 from pyflowd.language.plugins import Known, Plugin
 from pyflowd.model.states import is_name
 
@@ -181,7 +182,7 @@ def _answer(arguments: list[str]) -> bytes:
             raise _Failed(f"it takes more than {TIMEOUT_S:g} s to be imported")
         answer = os.pread(output, _MAX_ANSWER_BYTES + 1, 0)
         if not answer:
-            raise _Failed(f"it ended the process that imported it ({_ended(program.returncode)})")
+            raise _Failed(f"it ended the process that imported it ({status_text(program.returncode)})")
         if len(answer) > _MAX_ANSWER_BYTES:
             raise _Failed(f"it says more than {_MAX_ANSWER_BYTES} bytes of itself")
         return answer
@@ -199,10 +200,6 @@ def _wait(program: subprocess.Popen[bytes]) -> bool:
         os.killpg(program.pid, signal.SIGKILL)  # before it is reaped: the number is still its own
         program.wait()
     return bool(ready)
-
-
-def _ended(status: int) -> str:
-    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
 
 
 def _environment() -> dict[str, str]:

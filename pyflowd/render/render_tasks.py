@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-import signal
 from collections.abc import Iterable, Iterator, Sequence
 
+from pyflowd.exit_status import exit_text, signal_name
 from pyflowd.model.states import RUN_TERMINAL
 from pyflowd.protocol.views import AnswerView, ApprovalView, ArtifactView, PlanView, RunView, TaskView
 from pyflowd.render.layout import (
@@ -130,21 +130,6 @@ def _cached(view: TaskView) -> str:
     if not isinstance(found, dict):
         return reason_text(view.reason)
     return f"cached from run {found.get('run')}, {span(float(found.get('age_s', 0)))} old"
-
-
-def signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def exit_text(code: int) -> str:
-    """The exit code, with the signal where it looks like what a shell makes of one."""
-    try:
-        return f"exit code {code} (128 + {signal.Signals(code - 128).name})"
-    except ValueError:
-        return f"exit code {code}"
 
 
 # ---- Tables ---------------------------------------------------------------------------------------------------------

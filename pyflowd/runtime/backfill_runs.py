@@ -27,7 +27,7 @@ RECORDED_PER_TURN = 100
 """Runs that are recorded in one turn, so that a wide backfill delays nothing."""
 _NEVER_US = (1 << 63) - 1
 
-log = logging.getLogger("pyflowd.runtime.backfill")
+log = logging.getLogger("pyflowd.runtime.backfill_runs")
 _encode = msgspec.msgpack.Encoder().encode
 _params = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
@@ -51,7 +51,7 @@ class Backfills:
     def restore(self) -> None:
         """Take up what had not ended when the daemon last was there; after the live runs were rebuilt."""
         for (number,) in list(self.store.rows("backfills_open")):
-            self._open[number] = of_row(self.store.one("backfill", number))
+            self._open[number] = _of_row(self.store.one("backfill", number))
             self._live[number] = []
         for run, live in self.runs.live.items():
             if live.meta.backfill in self._open:
@@ -71,7 +71,12 @@ class Backfills:
         row = self.store.one_or_none("backfill", number)
         if row is None:
             raise NotFound(f"no backfill {number}; `pyflowctl backfills` shows what there is")
-        return of_row(row)
+        return _of_row(row)
+
+    def as_it_is(self, row: Row) -> Backfill:
+        """Of a row of the store: of one that has not ended we may know more than is committed."""
+        found = _of_row(row)
+        return self._open.get(found.backfill, found)
 
     def live_runs(self, number: int) -> list[int]:
         return list(self._live.get(number, ()))
@@ -209,7 +214,7 @@ class Backfills:
         self._taken_us.pop(number, None)
 
 
-def of_row(row: Row) -> Backfill:
+def _of_row(row: Row) -> Backfill:
     """From the columns of `backfill` in reads.sql."""
     return Backfill(
         backfill=row[0], workflow=row[1], trigger=row[2], from_us=row[3], until_us=row[4], params=_params(row[5]),

@@ -19,7 +19,7 @@ from pyflowd.settings import Settings
 
 TOKEN = "calendars"  # noqa: S105  (of the pool, no secret)
 
-log = logging.getLogger("pyflowd.schedules.calendars")
+log = logging.getLogger("pyflowd.runtime.calendars_watch")
 
 
 class CalendarWatch:

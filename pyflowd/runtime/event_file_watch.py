@@ -48,7 +48,7 @@ KEPT_US = 7 * 86_400 * US
 PRUNE_US = 3600 * US
 PRUNED_AT_ONCE = 1000
 
-log = logging.getLogger("pyflowd.triggers.event_files")
+log = logging.getLogger("pyflowd.runtime.event_file_watch")
 _states = msgspec.msgpack.Decoder(dict[str, tuple[int, int, int]])
 
 

@@ -44,7 +44,7 @@ LOST_SHOWN_US = 86_400 * US
 UNCOMMITTED_US = US
 """Until a row that is not there yet is looked for again: the disk is full."""
 
-log = logging.getLogger("pyflowd.notify.notify")
+log = logging.getLogger("pyflowd.runtime.notify_spool")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Message).decode
 

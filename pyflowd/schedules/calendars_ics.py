@@ -38,17 +38,12 @@ def days_of(data: bytes, first: date, last: date) -> list[int]:
 
 
 def _days(event: Any, first: date, last: date) -> range:
-    start = event.start
     end = event.end
-    begin_day, end_day = _day(start), _day(end)
+    begin_day, end_day = event.start.toordinal(), end.toordinal()
     at_midnight = not isinstance(end, datetime) or (end.hour, end.minute, end.second) == (0, 0, 0)
     if at_midnight and end_day > begin_day:
         end_day -= 1  # the end is no part of an event
     return range(max(begin_day, first.toordinal()), min(end_day, last.toordinal()) + 1)
-
-
-def _day(moment: date) -> int:
-    return moment.toordinal()
 
 
 def main() -> int:

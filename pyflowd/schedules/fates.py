@@ -11,11 +11,11 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from pyflowd.clock import US
 from pyflowd.engine.overlap import Decision, RefuseFull, Skip
 from pyflowd.model.states import SlotReason
 from pyflowd.model.triggers import Catchup, CatchupPolicy, Schedule
 
-US = 1_000_000
 DEFAULT_CATCHUP = Catchup()
 """Rule T6: the newest, if it is at most an hour old."""
 

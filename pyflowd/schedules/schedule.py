@@ -16,12 +16,11 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from pyflowd.base.zones import EARLIEST_S, LATEST_S, Stretch, Zone, host_zone, zone
-from pyflowd.clock import to_us
+from pyflowd.clock import US, to_us
 from pyflowd.model.triggers import Dst, Schedule
 from pyflowd.schedules.cron import Cron, parse
 from pyflowd.units import duration_written
 
-US = 1_000_000
 _HORIZON_S = 41 * 366 * 86_400
 """29 February on a given weekday can be 40 years away; later than that is never."""
 _NEVER_US = 1 << 62

@@ -13,11 +13,12 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from pyflowd.base.zones import Zone
+from pyflowd.clock import US
 from pyflowd.model.states import SlotReason
 from pyflowd.model.triggers import Catchup, CatchupPolicy, Schedule
 from pyflowd.schedules import schedule
 from pyflowd.schedules.fates import Bar, Due, is_too_late
-from pyflowd.schedules.schedule import US, Slot, Times, from_slots, same_times
+from pyflowd.schedules.schedule import Slot, Times, from_slots, same_times
 
 STEP_US = 3 * 3600 * US
 """Rule T8: the clock set forward by more than this is a correction, as in Debian's cron."""

@@ -1,4 +1,4 @@
-"""Readers of the settings' keys `secrets` and `secrets_key`. Nothing is looked for before a secret is asked for.
+"""Reader of the settings' key `secrets`. Nothing is looked for before a secret is asked for.
 
 It knows nothing of how a provider is asked.
 """
@@ -12,6 +12,7 @@ from typing import Any
 from pyflowd.language import fields
 from pyflowd.language.document import Mapping, Sequence, quote
 from pyflowd.language.fields import Report, Table, Wrong, read
+from pyflowd.notify.notify_channels import LOCAL_HOSTS
 from pyflowd.notify.notify_payload import target
 from pyflowd.secrets.secrets_model import Command, Credentials, Environment, Files, LocalStore, Provider, Vault
 
@@ -20,15 +21,6 @@ _PREFIX = re.compile(r"[A-Z_][A-Z0-9_]{0,62}", re.ASCII)
 _GLOB = re.compile(r"[A-Za-z0-9_.*?\[\]!-]{1,200}", re.ASCII)
 _PATH = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*", re.ASCII)
 _FIELD = re.compile(r"[!-~](?:[ -~]{0,98}[!-~])?", re.ASCII)
-_LOCAL = ("localhost", "127.0.0.1", "::1")
-
-
-def read_key_file(value: Any, report: Report) -> str:
-    """An absolute path."""
-    checked = fields.word(value, report)
-    if not checked.startswith("/") or "\0" in checked or len(checked) > fields.MAX_PATH_BYTES:
-        raise Wrong(f"{quote(checked)} is no absolute path", "begin it with /")
-    return checked.rstrip("/") or "/"
 
 
 def read_providers(value: Any, report: Report) -> tuple[Provider, ...]:
@@ -72,7 +64,7 @@ def _read_glob(value: Any, report: Report) -> str:
 
 
 def _read_files(value: Any, report: Report) -> Callable[[tuple[str, ...]], Provider]:
-    folder = read_key_file(value, report)
+    folder = fields.absolute_path(value, report)
     return lambda only: Files(folder=folder, only=only)
 
 
@@ -118,7 +110,7 @@ def _read_address(value: Any, report: Report) -> str:
         raise Wrong(str(error), "write it as in https://vault.example.com:8200") from None
     if found.path != "/":
         raise Wrong("an address has no path", "write it as in https://vault.example.com:8200")
-    if not found.tls and found.host not in _LOCAL:
+    if not found.tls and found.host not in LOCAL_HOSTS:
         raise Wrong("without TLS the token and the secrets could be read on their way", "begin it with https://")
     return checked.rstrip("/")
 
@@ -140,8 +132,8 @@ VAULT = Table(
         "mount": ("mount", _matching(_PATH, "path of Vault")),
         "path": ("path", _matching(_PATH, "path of Vault")),
         "field": ("field", _matching(_FIELD, "name of a field")),
-        "token_file": ("token_file", read_key_file),
-        "ca_file": ("ca_file", read_key_file),
+        "token_file": ("token_file", fields.absolute_path),
+        "ca_file": ("ca_file", fields.absolute_path),
         "namespace": ("namespace", _matching(_PATH, "namespace of Vault")),
     },
     meant={"url": "address", "prefix": "path", "token": "token_file", "key": "field", "engine": "mount"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from pyflowd.clock import Clock
-from pyflowd.engine.places import RUN, Place, Sort, Who
+from pyflowd.engine.holdings import RUN, Place, Sort, Who
 from pyflowd.engine.state import Run, TaskRun
 from pyflowd.model.states import RUN_TERMINAL, Fate, Reason, RunState, SlotReason, TaskState
 from pyflowd.runtime.runs import Runs

@@ -98,7 +98,6 @@ def list_files(pattern: str) -> Listing:
     pattern has it."""
     parts = pattern.split("/")[1:]
     fixed = next((n for n, part in enumerate(parts) if _GLOB.search(part)), len(parts) - 1)
-    fixed = min(fixed, len(parts) - 1)
     base = "/" + "/".join(parts[:fixed])
     try:
         status = os.stat(base)

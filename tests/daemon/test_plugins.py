@@ -250,6 +250,7 @@ def described(folder: Path, name: str, code: str) -> str:
         ("exits", "import os; os._exit(3)", "it ended the process that imported it (exit status 3)"),
         ("leaves", "exit(0)", "it cannot be imported: SystemExit: 0"),
         ("dies", "import os; os.kill(os.getpid(), 9)", "(signal SIGKILL)"),
+        ("dies_oddly", "import os; os.kill(os.getpid(), 40)", "(signal 40)"),
         ("eats", "x = [0] * (1 << 40)", "MemoryError"),
         ("empty", "", "there is no function run(inputs, context)"),
         ("untyped", "class Inputs:\n    x: set = 1\ndef run(i, c): pass", "the type set has no form"),

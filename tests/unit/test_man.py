@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +35,7 @@ from pyflowd.render import commandline
 from pyflowd.render.grammar import COMMANDS, GLOBAL_OPTIONS, CommandSpec
 from pyflowd.render.layout import zone_of
 from pyflowd.secrets import secrets_settings
+from tests.unit.test_render import REPLIES, SNAPSHOTS
 
 MAN = Path(__file__).resolve().parent.parent.parent / "man"
 
@@ -110,6 +113,72 @@ def test_the_example_of_the_help_is_understood(spec: CommandSpec) -> None:
     assert commandline.split(argv[1:]).command == spec.name
 
 
+def json_entries() -> dict[str, set[str]]:
+    """Shape to the words of its entry in JSON OUTPUT."""
+    found = re.findall(
+        r"^\.TP\n(.+)\n((?:(?!\.TP\n).*\n)*)", section("pyflowctl.1", "JSON OUTPUT") + "\n", re.MULTILINE
+    )
+    return {
+        " ".join(tag.replace('"', "").replace(" ,", ",").split()): set(re.findall(r"[a-z0-9_]+", body))
+        for tag, body in found
+    }
+
+
+_RUN, _WORKFLOW = "status RUN, wait, run --wait, rerun --wait", "list, reload, pause, resume"
+_BACKFILL = "backfills, run --for, cancel --backfill"
+SHAPES = {
+    "status": ("status", _RUN, "approvals", _BACKFILL, "next", "lint"),
+    "list": (_WORKFLOW, _RUN, "approvals", "lint"),
+    "run": ("run, rerun",),
+    "rerun": ("run, rerun",),
+    "run --wait": (_RUN,),
+    "run --dry-run": ("run --dry-run", "lint"),
+    "run --for": (_BACKFILL,),
+    "history": ("history, cancel", _RUN),
+    "cancel": ("history, cancel", _RUN),
+    "cancel --backfill": (_BACKFILL,),
+    "backfills": (_BACKFILL,),
+    "show": ("show", _WORKFLOW, _RUN),
+    "pause": (_WORKFLOW, _RUN),
+    "resume": (_WORKFLOW, _RUN, "lint"),
+    "reload": (_WORKFLOW, _RUN, "lint"),
+    "approve": ("approve, reject",),
+    "reject": ("approve, reject",),
+    "notify": ("notifications, notify",),
+    "notifications": ("notifications, notify",),
+    "secret rm": ("secret set, rm, rekey",),
+    "secret rekey": ("secret set, rm, rekey",),
+}
+"""What a command shows to the entries that tell its fields, where that is more than the one of its name."""
+NAMES_OF_USERS = ("params", "outputs", "values", "counts", "handlers", "event", "default", "value")
+"""Fields whose keys are the names that a definition or an event brings along."""
+
+
+def fields(value: Any) -> set[str]:
+    """The keys of all objects in a value."""
+    if isinstance(value, list):
+        return set().union(*map(fields, value))
+    if not isinstance(value, dict):
+        return set()
+    found = set(value)
+    for key, inner in value.items():
+        named = isinstance(inner, dict) and key in ("tasks", "handlers", "artifacts")
+        if isinstance(inner, list) or named or key not in NAMES_OF_USERS:
+            found |= fields([each for each in inner.values() if isinstance(each, dict)] if named else inner)
+    return found
+
+
+@pytest.mark.parametrize("name", REPLIES)
+def test_every_field_of_the_json_stands_in_the_manual(name: str) -> None:
+    command, *words = REPLIES[name][0].split()
+    known = {*SHAPES, *json_entries()}
+    of = next((key for word in words if (key := f"{command} {word}") in known), command)
+    text = (SNAPSHOTS / f"{name}.json").read_text()
+    shown = fields([json.loads(each) for each in text.splitlines()] if name == "events" else json.loads(text))
+    told = set().union(*(json_entries()[entry] for entry in SHAPES.get(of, (of,))))
+    assert not shown - told
+
+
 def _words(line: str) -> list[str]:
     return [quoted or word for quoted, word in re.findall(r'"([^"]*)"|(\S+)', line)]
 
@@ -133,9 +202,20 @@ def test_the_examples_of_channels_and_those_in_etc_are_settings() -> None:
     )
     found = settings.parse("pyflowd.yaml", ("channels:\n" + "".join(shown)).encode())
     assert set(found.channels) == {"oncall", "deploys", "managers", "pager"}
+    assert set(settings_in_etc().channels) == {"oncall", "ops", "deploys", "managers", "pager"}
+
+
+def settings_in_etc() -> settings.Settings:
+    """As they are where every comment that may be a setting is one."""
     commented = (MAN.parent / "etc" / "pyflowd.yaml").read_text()
     keys_only = re.sub(r"^# (?=[ a-z].*(?::|- |password_file))", "", commented, flags=re.MULTILINE)
-    assert set(settings.parse("etc", keys_only.encode()).channels) == {"oncall", "ops", "deploys", "managers", "pager"}
+    return settings.parse("etc", keys_only.encode())
+
+
+def test_every_setting_stands_in_etc() -> None:
+    commented = (MAN.parent / "etc" / "pyflowd.yaml").read_text()
+    shown = set(re.findall(r"^# ([a-z_]+):", commented, re.MULTILINE))
+    assert not set(settings.SETTINGS.keys) - shown
 
 
 def test_every_key_of_a_provider_of_secrets_and_no_other_stands_in_the_manual() -> None:

@@ -375,12 +375,12 @@ def test_a_daemon_without_secrets_does_not_load_cryptography() -> None:
     assert "pyflowd.secrets.secrets_store" in done.stdout.split()
 
 
-def test_nobody_of_the_same_account_looks_into_a_process_that_forbids_it() -> None:
+def test_nobody_of_the_same_account_looks_into_a_process_that_closes_its_memory() -> None:
     who = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
     if who and shutil.which("setpriv") is None:
         pytest.skip("no setpriv(1) to be another account with")
-    script = "import sys; sys.path.insert(0, sys.argv[1]); from pyflowd.secrets.secrets_memory import forbid_looks; "
-    script += "forbid_looks(); print(flush=True); sys.stdin.read()"
+    script = "import sys; sys.path.insert(0, sys.argv[1]); from pyflowd.keeper.memory import close_memory; "
+    script += "assert close_memory(); print(flush=True); sys.stdin.read()"
     environ = {**os.environ, "SECRET_X": CANARY}
     with subprocess.Popen(
         [*who, sys.executable, "-c", script, REPOSITORY], env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE

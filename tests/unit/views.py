@@ -17,8 +17,12 @@ from pyflowd.protocol.views import (
     DefinitionView,
     EventPage,
     EventView,
+    FiringPage,
+    FiringView,
     GraphView,
     HealthView,
+    HookAnswer,
+    HookView,
     HostView,
     NextPage,
     NextView,
@@ -249,6 +253,24 @@ SLOTS = [
         reason="down",
     ),
 ]
+FIRINGS = [
+    FiringView(
+        workflow="deploy", trigger="push", key="d1", at_us=at_us("20:58:00"), fate=Fate.FIRED, run=57,
+        summary="POST of 412 bytes",
+    ),
+    FiringView(
+        workflow="invoices", trigger="in", key="a.pdf@1", at_us=at_us("21:10:00"), fate=Fate.SKIPPED,
+        reason="expression_error", summary="a.pdf arrives", error="no such name: event.sise",
+    ),
+]  # fmt: skip
+HOOK = HookView(
+    hook="deploy",
+    answers=[
+        HookAnswer(workflow="deploy", trigger="push", fate=Fate.FIRED, run=58),
+        HookAnswer(workflow="rebuild-index", trigger="push", fate=Fate.FIRED, run=57, again=True),
+        HookAnswer(workflow="sync-mail", trigger="push", fate=Fate.SKIPPED, reason="condition_false"),
+    ],
+)
 EVENTS = [
     EventView(
         event=1001, at_us=at_us("21:15:40"), type="run_created", run=57, workflow="deploy", text="run 57 recorded"
@@ -385,6 +407,8 @@ REPLIES: dict[str, tuple[str, list[Reply]]] = {
     "graph": ("graph 57", [GraphView(title="run 57 of deploy", tasks=DIAMOND)]),
     "next": ("next", [NextPage(slots=NEXT)]),
     "slots": ("slots", [SlotPage(slots=SLOTS)]),
+    "slots-events": ("slots --events", [FiringPage(firings=FIRINGS)]),
+    "hook": ("hook send deploy --unsigned", [HOOK]),
     "events": ("events", [EventPage(events=EVENTS)]),
     "notify": ("notify oncall hello", [NotificationPage(notifications=NOTIFICATIONS[1:2])]),
     "notifications": ("notifications", [NotificationPage(notifications=NOTIFICATIONS)]),
