@@ -8,15 +8,18 @@ to values and back: it knows nothing of sockets, processes or files.
 
 from __future__ import annotations
 
+import os
 import struct
 
 from pyflowd.keeper.credentials import is_valid
 
 VERSION = 1
 LEVEL_MASKS = 2
-LEVEL = LEVEL_MASKS
+LEVEL_SERVICE = 3
+LEVEL = LEVEL_SERVICE
 """What a keeper of this version understands beyond `VERSION`, told in its WELCOME; one that tells none has level 1. At
-`LEVEL_MASKS` it takes secrets out of a task's output; an older one would write them, and must not be given any."""
+`LEVEL_MASKS` it takes secrets out of a task's output; an older one would write them, and must not be given any. At
+`LEVEL_SERVICE` it knows limits and origins."""
 MAX_FRAME_BYTES = 8 << 20
 """Arguments and environment together are at most 2 MiB by default (the kernel's limit); the rest is room."""
 MAX_ID_BYTES = 200
@@ -35,6 +38,12 @@ FLAG_APART = 2
 """Of START: standard output and error are kept apart. Of LOG_ADD: a fourth descriptor is the pipe of standard error."""
 FLAG_GAP = 1
 """Of LOG_ADD: an earlier logger died with this log; say that output may be missing."""
+
+LIMITS = {
+    "memory_max": (1, 1 << 62), "cpu_max": (1, 1_000_000), "cpu_weight": (1, 10_000), "io_weight": (1, 10_000),
+    "tasks_max": (1, 1 << 30), "nice": (-20, 19),
+}  # fmt: skip
+"""Least and most of each limit: bytes, percent of one processor, weights, processes and threads, niceness."""
 
 _U32 = struct.Struct("<I")
 _pack_u32 = _U32.pack
@@ -147,8 +156,8 @@ class Start:
     """A START request: all that a task process is made of. Durations in microseconds, 0 for none."""
 
     __slots__ = (
-        "argv", "attempt", "credentials", "cwd", "env", "flags", "kill_grace_us", "leftover_allow", "log_max_bytes",
-        "masks", "orphan_grace_us", "timeout_us", "umask", "user",
+        "argv", "attempt", "credentials", "cwd", "env", "flags", "kill_grace_us", "leftover_allow", "limits",
+        "log_max_bytes", "masks", "origin", "orphan_grace_us", "timeout_us", "umask", "user",
     )  # fmt: skip
 
     def __init__(self, attempt: str, argv: list[bytes], env: list[bytes], cwd: bytes, user: str = "") -> None:
@@ -168,6 +177,10 @@ class Start:
         """Secrets to be taken out of its output. Any bytes; never in a line of ours."""
         self.credentials: tuple[bytes, ...] = ()
         """Secrets that it finds as files: a name and the content, in turn."""
+        self.limits: dict[str, int] = {}
+        """Of `LIMITS`."""
+        self.origin: tuple[str, str, str] | None = None
+        """Where it is defined: absolute path of the file, SHA-256 of its text in hexadecimal, name of the task."""
 
     @property
     def descriptors(self) -> int:
@@ -176,8 +189,14 @@ class Start:
 
 
 def pack_start(start: Start) -> bytes:
-    files = (pack_blobs(start.credentials),) if start.credentials else ()
-    masks = (pack_blobs(start.masks),) if start.masks or files else ()
+    more = [
+        pack_blobs(start.masks),
+        pack_blobs(start.credentials),
+        pack_list([b"%s=%d" % (name.encode(), value) for name, value in start.limits.items()]),
+        pack_list([os.fsencode(part) for part in start.origin or ()]),
+    ]
+    while more and not more[-1]:
+        more.pop()  # most have none of it
     return frame(
         START,
         start.attempt.encode(),
@@ -192,8 +211,7 @@ def pack_start(start: Start) -> bytes:
         b"%d" % start.orphan_grace_us,
         b"%d" % start.log_max_bytes,
         b"%d" % start.flags,
-        *masks,
-        *files,
+        *more,
     )
 
 
@@ -217,7 +235,29 @@ def unpack_start(fields: list[bytes]) -> Start:
     start.credentials = unpack_blobs(fields[13]) if len(fields) > 13 else ()
     if start.credentials and not is_valid(start.attempt, start.credentials):
         raise WireError("START has credentials whose names can be no files")
+    start.limits = _limits(unpack_list(fields[14])) if len(fields) > 14 else {}
+    start.origin = _origin(unpack_list(fields[15])) if len(fields) > 15 else None
     return start
+
+
+def _limits(items: list[bytes]) -> dict[str, int]:
+    found = {}
+    for item in items:
+        name, _, value = text(item).partition("=")
+        if name not in LIMITS:
+            raise WireError(f"START has a limit {name[:40]!r}, which there is not")
+        least, most = LIMITS[name]
+        digits = value.removeprefix("-")
+        if not digits.isdigit() or len(digits) > 20 or not least <= int(value) <= most:
+            raise WireError(f"START has a limit {name} that is no number from {least} to {most}")
+        found[name] = int(value)
+    return found
+
+
+def _origin(parts: list[bytes]) -> tuple[str, str, str]:
+    if len(parts) != 3 or not parts[0].startswith(b"/"):
+        raise WireError("START has an origin that is no path, digest and task")
+    return os.fsdecode(parts[0]), text(parts[1]), text(parts[2])
 
 
 End = tuple[int, tuple[str, ...]]

@@ -98,6 +98,7 @@ class Reason(StrEnum):
     SECRET_MISSING = "secret_missing"  # noqa: S105 - a secret that it names could not be had: `error` says from where
     CACHED = "cached"  # the outputs of an earlier success were used again
     REPLACED = "replaced"  # of a run: `overlap: replace` and a newer one came
+    OOM = "oom"  # the kernel ended it, or a part of it, for want of memory: the cgroup says so (rule R8)
     DEADLINE = "deadline"  # of a run: it had not started by the deadline of the schedule that fired it
 
 

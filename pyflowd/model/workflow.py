@@ -203,6 +203,31 @@ class UndoAfter(StrEnum):
     STARTED = "started"
 
 
+class Resources(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Limits of each attempt. Where the host has no such control, the log of the attempt and `doctor` say so."""
+
+    memory_max_bytes: int | None = None
+    cpu_max_percent: int | None = None
+    """Of one processor: 150 is one and a half."""
+    cpu_weight: int | None = None
+    """1 to 10,000; others have 100."""
+    io_weight: int | None = None
+    """1 to 10,000; others have 100."""
+    tasks_max: int | None = None
+    """Processes and threads at once."""
+    nice: int | None = None
+    """-20 to 19; below 0 takes a keeper that runs as root."""
+
+
+class Journal(StrEnum):
+    """Which output of tasks goes to the host's journal, too."""
+
+    NONE = "none"
+    FAILED = "failed"
+    """The last lines of attempts that failed."""
+    ALL = "all"
+
+
 class Task(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A node of a workflow, `defaults` merged in."""
 
@@ -226,6 +251,9 @@ class Task(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stdin: str | None = None
     """Text given on standard input; None: /dev/null."""
     log_max_bytes: int | None = None
+    journal: Journal | None = None
+    """None: as the settings have it."""
+    resources: Resources | None = None
     condition: str = ""
     """`if` (rule J4): expression text; empty: none."""
     fan_out: FanOut | None = None
@@ -334,6 +362,10 @@ class Workflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     secrets: tuple[str, ...] = ()
     """Names of the secrets that it names, sorted. Where an expression gives the name it is not known, but for what a
     param of type secret has by default."""
+    visible_to: tuple[str, ...] = ()
+    """Unix groups whose members see it, in place of all who read on this host; those of `operate_by` do, too."""
+    operate_by: tuple[str, ...] = ()
+    """Unix groups whose members operate it, in place of all operators of this host."""
 
 
 def sections(workflow: Workflow) -> Iterator[tuple[Section, tuple[Task, ...]]]:

@@ -58,6 +58,10 @@ class StartRequest(Struct, frozen=True, kw_only=True):
     """Files that the task finds below `$CREDENTIALS_DIRECTORY`, and what is in them."""
     masks: tuple[bytes, ...] = ()
     """Secrets that are taken out of the output before it is written. One of fewer than 8 bytes is not looked for."""
+    limits: dict[str, int] = {}
+    """Of `wire.LIMITS`."""
+    origin: tuple[str, str, str] | None = None
+    """Absolute path of the definition's file, SHA-256 of its text, name of the task."""
 
     def __repr__(self) -> str:
         """Neither the environment nor the secrets: they must not come into a log by way of an error."""
@@ -359,6 +363,8 @@ def _to_wire(request: StartRequest, *, has_stdin: bool) -> wire.Start:
     start.log_max_bytes = request.log_max_bytes or 0
     start.flags = (wire.FLAG_STDIN if has_stdin else 0) | (wire.FLAG_APART if request.apart else 0)
     start.masks = request.masks
+    start.limits = request.limits
+    start.origin = request.origin
     start.credentials = tuple(
         part for name, content in request.credentials.items() for part in (name.encode(), content)
     )
