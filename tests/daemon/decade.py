@@ -39,6 +39,8 @@ CATCHUPS = (
     None, None, Catchup(policy=CatchupPolicy.NONE), Catchup(within_s=30_000.0),
     Catchup(policy=CatchupPolicy.ALL, within_s=86_400.0, max=3),
 )  # fmt: skip
+_POOL = Pool(1)
+"""One for all lives of all hosts: it holds a descriptor, and nothing is asked of it."""
 POLICIES = (Overlap.SKIP, Overlap.ALLOW, Overlap.QUEUE_LATEST, Overlap.REPLACE)
 
 
@@ -51,7 +53,7 @@ class HostWithCalendars(Host):
         # There are thousands of commits, and no power cut among what happens.
         self.store._writer.execute("PRAGMA synchronous=OFF")
         self.runs = Runs(self.store, self.clock, self.timers, 100, zone("UTC"))
-        self.workflows = Workflows(self.store, self.runs, Admission(self.runs, Pool(1), {}), "host", zone("UTC"))
+        self.workflows = Workflows(self.store, self.runs, Admission(self.runs, _POOL, {}), "host", zone("UTC"))
         freeze = Blackout(from_text=FREEZE[0], to_text=FREEZE[1], for_all=True)
         entries = Entries(calendars={WORKDAYS: Calendar(rule="0 0 * * 1-5")}, blackouts={"freeze": freeze})
         self.workflows.slots.almanac = Almanac(entries)

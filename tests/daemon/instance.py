@@ -42,6 +42,8 @@ class Instance:
         self.root = root
         (root / "workflows").mkdir(parents=True, exist_ok=True)
         self.process: subprocess.Popen[bytes] | None = None
+        self.options: tuple[str, ...] = ()
+        """Of pyflowd's command line."""
         self.log = root.parent / f"{root.name}.log"
         self.settings()
 
@@ -53,12 +55,13 @@ class Instance:
 
     # ---- The daemon
 
-    def start(self, *, wait: bool = True, **environment: str) -> None:
+    def start(self, *, wait: bool = True, prefix: tuple[str, ...] = (), **environment: str) -> None:
+        """Start pyflowd; `prefix` is a program that runs it, in its own place in the end."""
         assert self.process is None or self.process.poll() is not None
         env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "error", **environment}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", PYFLOWD, "--root", self.root],
+                [*prefix, sys.executable, "-c", PYFLOWD, "--root", self.root, *self.options],
                 env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/",
             )  # fmt: skip
         if wait:

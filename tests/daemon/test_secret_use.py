@@ -316,7 +316,8 @@ def test_random_secrets_are_in_no_byte_that_is_written_anywhere(instance: Instan
     for name, value in values.items():
         put(instance, name, value)
     site.routes["/"] = lambda asked: (200, {"got": asked.body.decode(), **asked.headers})
-    instance.start(PYFLOW_DEBUG="1")
+    instance.options = ("--verbose",)
+    instance.start()
     install(instance, "called", CALLED)
     install(instance, "w", EVERYTHING.replace("URL", f"{site.url}/"))
     runs = [instance.run("w"), instance.run("w", "-p", "which=c0")]

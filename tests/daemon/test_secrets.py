@@ -23,7 +23,6 @@ from pyflowd.paths import below
 from pyflowd.protocol.requests import ListSecrets, SetSecret
 from pyflowd.protocol.views import SecretPage
 from pyflowd.secrets.secrets_resolver import Resolver
-from tests.daemon import instance as instances
 from tests.daemon.instance import REPOSITORY, Instance, wait_until
 
 
@@ -264,12 +263,8 @@ def test_the_search_finds_a_value_that_is_written(daemon: Instance) -> None:
         (daemon.root / "state" / f"leak{number}").unlink()
 
 
-def test_values_are_nowhere_after_rotation_removal_a_wrong_key_and_kills(
-    instance: Instance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        instances, "PYFLOWD", instances.PYFLOWD.replace("import sys;", "import sys; sys.argv.append('--verbose');")
-    )
+def test_values_are_nowhere_after_rotation_removal_a_wrong_key_and_kills(instance: Instance) -> None:
+    instance.options = ("--verbose",)
     ever: set[bytes] = set()
 
     def put(name: str) -> subprocess.CompletedProcess[bytes]:
