@@ -22,7 +22,9 @@ from pyflowd.protocol.frames import Hello, frame
 from pyflowd.protocol.requests import (
     AnswerApproval,
     CancelRun,
+    CheckStore,
     ClearCache,
+    DrainHost,
     GetArtifact,
     GetHealth,
     GetHost,
@@ -33,6 +35,7 @@ from pyflowd.protocol.requests import (
     ListCache,
     ListRuns,
     ListWorkflows,
+    MakeBackup,
     PauseWorkflow,
     Request,
     RerunRun,
@@ -48,11 +51,14 @@ from pyflowd.protocol.views import (
     ArtifactOpen,
     ArtifactPage,
     ArtifactView,
+    BackupOpen,
+    BackupView,
     CachePage,
     CacheView,
     ClearedView,
     DefinitionView,
     Done,
+    DrainView,
     Failure,
     HealthView,
     HostView,
@@ -62,6 +68,7 @@ from pyflowd.protocol.views import (
     Reply,
     RunPage,
     RunView,
+    StoreCheckView,
     TaskPage,
     TaskView,
     VersionView,
@@ -73,7 +80,7 @@ from pyflowd.protocol.words import FRAME_MAX
 _ERRORS = {error.code: error for error in (UsageError, NotFound, Unavailable, Forbidden, Refused)}
 _ANCILLARY_BYTES = 4096
 T = TypeVar("T")
-_Signal = Alive | LogOpen | LogClose | ArtifactOpen | Part
+_Signal = Alive | LogOpen | LogClose | ArtifactOpen | BackupOpen | Part
 # msgspec decodes a union of structs as maps, or one of structs as arrays, not both: the first byte tells which it is.
 _reply_decoder: msgspec.msgpack.Decoder[Reply | Done | Failure] = msgspec.msgpack.Decoder(Reply | Done | Failure)
 _signal_decoder: msgspec.msgpack.Decoder[_Signal] = msgspec.msgpack.Decoder(_Signal)
@@ -94,7 +101,14 @@ class OpenArtifact(msgspec.Struct, frozen=True):
     fd: int
 
 
-Answer = Reply | OpenLog | OpenArtifact | LogClose
+class OpenBackup(msgspec.Struct, frozen=True):
+    """A backup, open; whoever takes it closes it."""
+
+    backup: BackupOpen
+    fd: int
+
+
+Answer = Reply | OpenLog | OpenArtifact | OpenBackup | LogClose
 
 
 def connect(*, root: str | None = None, socket: str | None = None, timeout_s: float = link.TIMEOUT_S) -> Client:
@@ -172,6 +186,10 @@ class Client:
                     if not self._descriptors:
                         raise Unavailable("the daemon opened a file without it; is the limit of open files low?")
                     yield OpenArtifact(answer, self._descriptors.pop(0))
+                case BackupOpen():
+                    if not self._descriptors:
+                        raise Unavailable("the daemon opened a file without it; is the limit of open files low?")
+                    yield OpenBackup(answer, self._descriptors.pop(0))
                 case _:
                     yield answer
 
@@ -258,6 +276,27 @@ class Client:
         """One kept file; close its descriptor."""
         return self._one(GetArtifact(of=str(of), task=task, name=name), OpenArtifact)
 
+    def backup(self, *, with_logs: bool = False) -> tuple[OpenBackup, BackupView]:
+        """A backup as it is now; close its descriptor. Level admin."""
+        opened: OpenBackup | None = None
+        view: BackupView | None = None
+        for answer in self.ask(MakeBackup(with_logs=with_logs)):
+            if isinstance(answer, OpenBackup):
+                opened = answer
+            elif isinstance(answer, BackupView):
+                view = answer
+        return _present(opened), _present(view)
+
+    def check_store(self) -> StoreCheckView:
+        return self._one(CheckStore(), StoreCheckView)
+
+    def drain(self, *, wait: bool = False) -> DrainView:
+        """No task starts from now on; with `wait` it returns when none runs."""
+        return [answer for answer in self.ask(DrainHost(wait=wait)) if isinstance(answer, DrainView)][-1]
+
+    def undrain(self) -> DrainView:
+        return self._one(DrainHost(drained=False), DrainView)
+
     def wait(self, run: int) -> RunView:
         """The run when it has ended."""
         last: RunView | None = None
@@ -285,7 +324,7 @@ class Client:
         except (OSError, TimeoutError) as error:
             raise Unavailable(f"the daemon took no request: {error}; see: systemctl status pyflowd") from None
 
-    def _next(self) -> Reply | Done | Failure | Alive | LogOpen | LogClose | ArtifactOpen:
+    def _next(self) -> Reply | Done | Failure | Alive | LogOpen | LogClose | ArtifactOpen | BackupOpen:
         parts: list[bytes] = []
         body = self._body()
         try:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import cache_from_source
 
 from pyflowctl import link
 from pyflowctl.client import connect
+from pyflowd import paths
 from pyflowd.errors import PyflowError, Unavailable
 from pyflowd.protocol.views import HealthView
 from pyflowd.render import render_host, render_json
 from pyflowd.render.commandline import Words
 from pyflowd.render.layout import Style, page, zone_of
+from pyflowd.upkeep.host import clock, without_daemon
 from pyflowd.version import VERSION
 
 Check = tuple[str, str, str]
@@ -27,6 +30,8 @@ def doctor(words: Words, style: Style) -> int:
             checks += [_version_check(client.daemon.version), *client.health().checks]
     except PyflowError as error:
         checks.append(("error", "daemon", str(error)))
+        if isinstance(error, Unavailable) and not socket:
+            checks += without_daemon(paths.find(root, dict(os.environ), os.geteuid()))
         status = Unavailable.exit_status if isinstance(error, Unavailable) else error.exit_status
     if words.value("output") == "json":
         link.write(1, render_json.encode(render_json.health(HealthView(checks=checks))) + b"\n")
@@ -36,7 +41,7 @@ def doctor(words: Words, style: Style) -> int:
 
 
 def client_checks() -> list[Check]:
-    return [check for check in (_python(), _compiled(), _timezone(), _linger()) if check]
+    return [check for check in (_python(), _compiled(), _timezone(), clock(), _linger()) if check]
 
 
 def _python() -> Check:
@@ -46,11 +51,33 @@ def _python() -> Check:
 
 def _compiled() -> Check:
     """Without compiled files each command takes many times as long."""
-    cached = link.__spec__.cached
-    if cached and os.path.exists(cached):
+    missing, stale = 0, 0
+    folders = [os.path.dirname(link.__file__), os.path.dirname(paths.__file__)]
+    for folder in folders:
+        for place, _, names in os.walk(folder):
+            for name in (name for name in names if name.endswith(".py")):
+                state = _compiled_state(os.path.join(place, name))
+                missing, stale = missing + (state == "missing"), stale + (state == "stale")
+    if not (missing or stale):
         return ("ok", "compiled files", "present")
-    folder = os.path.dirname(link.__file__)
-    return ("warning", "compiled files", f"missing, so commands start slowly: {sys.executable} -m compileall {folder}")
+    counted = ((missing, "missing"), (stale, "older than their source"))
+    what = " and ".join(f"{count} {word}" for count, word in counted if count)
+    remedy = f"{sys.executable} -m compileall {' '.join(folders)}"
+    return ("warning", "compiled files", f"{what}, so commands start slowly: {remedy}")
+
+
+def _compiled_state(source: str) -> str:
+    """`fresh`, `missing`, `stale`: by the source's time and size in the head of the compiled file (PEP 552)."""
+    try:
+        with open(cache_from_source(source), "rb") as file:
+            head = file.read(16)
+        status = os.stat(source)
+    except OSError:
+        return "missing"
+    if len(head) < 16 or int.from_bytes(head[4:8], "little"):
+        return "fresh"  # checked by a hash, not by time
+    known = int.from_bytes(head[8:12], "little"), int.from_bytes(head[12:16], "little")
+    return "fresh" if known == (int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF) else "stale"
 
 
 def _timezone() -> Check:

@@ -93,6 +93,14 @@ def _run(argv: list[str]) -> int:
             return run_simulation(words, _style_of(words))
         case "version":
             return _version(words)
+        case "restore":
+            from pyflowctl.restoring import run_restore
+
+            return run_restore(words)
+        case "fsck":
+            from pyflowctl.storecheck import run_check
+
+            return run_check(words, _style_of(words))
         case "doctor":
             from pyflowctl.doctor import doctor
 

@@ -12,6 +12,8 @@ READ_BYTES = 1 << 20
 _RECORDS_PER_READ = 8192
 _CARRY_MAX_BYTES = 1 << 20
 """Most bytes of a line without an end that are held back."""
+_LATEST_US = 253_402_214_400_000_000
+"""The end of the year 9999, but for a day: no record is of later."""
 
 Piece = tuple[int, bytes]
 """time_us, and whole lines."""
@@ -46,6 +48,13 @@ class LogSource:
 
     def size_bytes(self) -> int:
         return posix.fstat(self._log_fd).st_size
+
+    def without_index(self) -> None:
+        """No more records come: what none of them tells of is of the log's last change."""
+        if not self._last_us and not self._records:
+            self._read_index()
+        if not self._last_us and not self._records:
+            self._last_us = max(1, posix.fstat(self._log_fd).st_mtime_ns // 1000)
 
     def start_at_tail(self, lines: int) -> None:
         """Leave out all but the last lines, now."""
@@ -105,6 +114,9 @@ class LogSource:
         # What was cut is seen in the log itself, as a hole; an index may be too long to look for its newest CUT.
         self._records = [record for record in records if record[2] != CUT]
         self._number = 0
+        size = self.size_bytes()
+        if any(offset > size or time_us > _LATEST_US for offset, time_us, _, _ in self._records):
+            self._records = [_sensible(record, size) for record in self._records]  # somebody has cut one of the files
 
     def _step(self, time_us: int, found: list[Piece]) -> int:
         """Go to the next record once the bytes of the current one are read; where the bytes of `time_us` end."""
@@ -130,7 +142,7 @@ class LogSource:
         # The logger writes no two CUTs without another record between them: a few records are enough.
         for record in parse(posix.pread(self._index_fd, 4 * RECORD_BYTES, self._index_at)):
             if record[2] != CUT:
-                return record[0]
+                return min(record[0], size)
         return size
 
     def _is_note(self, offset: int) -> bool:
@@ -196,6 +208,12 @@ class LogSource:
         if rest := self.rest():
             found.append((rest[0], rest[1] + b"\n"))
         found.append((time_us, text.encode()))
+
+
+def _sensible(record: Record, size_bytes: int) -> Record:
+    """A record tells of nothing that is not there: the log is written before its index."""
+    offset, time_us, kind, value = record
+    return min(offset, size_bytes), min(time_us, _LATEST_US), kind, value
 
 
 def tail_offset(log_fd: int, size_bytes: int, lines: int) -> int:

@@ -73,6 +73,8 @@ class LogView:
             return
         self._seen.add((task, attempt))
         source.since_us = self._options.since_us
+        if not live:
+            source.without_index()
         if self._tail is not None:
             source.start_at_tail(self._options.tail or 0)
         begin_us = source.next_us()
@@ -156,6 +158,10 @@ class LogView:
         for source in [source for source in self.sources if source not in self._live]:
             if not source.ended and (not all_read or self._deadlines.get(source, 0.0) > now_s):
                 continue
+            source.without_index()
+            while all_read and (pieces := source.pieces()):
+                for piece in pieces:
+                    self._add(source, piece)
             if rest := source.rest():
                 self._add(source, rest)
             if self._unfinished is source and not self._options.raw:

@@ -6,6 +6,7 @@ Read as the user who asks, and only when it is asked for. What cannot be read is
 from __future__ import annotations
 
 import glob
+import grp
 import os
 import pwd
 import re
@@ -56,6 +57,7 @@ def surroundings_of(folder: str) -> Surroundings:
         now_s=int(time.time()),
         timezone=timezone or zones.host_zone().name,
         is_user=_is_user,
+        is_group=_is_group,
         workflows=lambda: _workflows(folders),
         channels=channels,
         pools=None if instance is None else lambda: _pools(instance),
@@ -123,6 +125,15 @@ def _declared_pools(path: str) -> Iterable[str]:
 def _is_user(name: str) -> bool:
     try:
         pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=1024)
+def _is_group(name: str) -> bool:
+    try:
+        grp.getgrnam(name)
     except KeyError:
         return False
     return True

@@ -40,6 +40,8 @@ LOCAL_COMMANDS = (
     "simulate",
     "completion",
     "doctor",
+    "restore",
+    "fsck",
     "version",
     "__complete",
 )
@@ -48,7 +50,7 @@ VALUED_OPTIONS = (
     "-p", "--param", "--key", "-n", "--lines", "--limit", "--since", "--state", "--from",
     "--cron", "--timezone", "--dst", "--run", "--only", "--comment", "--choose", "--to", "--file", "--user",
     "--after", "--explain", "--at", "--slot", "--for", "--trigger", "--parallel", "--backfill",
-    "--duration", "--body", "--header",
+    "--duration", "--body", "--header", "--into", "--workflow",
 )  # fmt: skip
 """Options that take a value; a test compares them with the grammar."""
 RECONNECT_PAUSE_S = 0.1
@@ -133,6 +135,12 @@ def ask(argv: list[str], options: dict[str, str], words: list[str]) -> int:
         files[words[2]] = read_value(argv, words[2], options)
     if words[:1] == ["hook"] and "--body" in options:
         files[options["--body"]] = read_file(options["--body"])
+    if words[0] == "backup" and len(words) == 2:
+        from pyflowctl.fetch import require_folder, require_place  # before a copy is made for nothing
+
+        require_folder(words[1])
+        require_place(words[1], replaces="--force" in options, other="or name another")
+        options["--to"] = words[1]
     frame = command_frame(argv, options, files)
     timeout_s = answer_timeout_s()
     try:
@@ -248,6 +256,10 @@ def show(frames: Frames, timeout_s: float, options: dict[str, str]) -> int:
                 from pyflowctl.fetch import save  # only `artifacts RUN TASK NAME` fetches a file
 
                 save(frame, frames.descriptors, options)
+            case ["backup_open", *_]:
+                from pyflowctl.fetch import save_backup  # only `backup` fetches one
+
+                save_backup(frame, frames.descriptors, options)
             case ["log_open", *_]:
                 from pyflowctl.logview import show_logs  # only `logs` and `run --follow` read logs
 

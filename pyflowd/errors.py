@@ -21,6 +21,8 @@ class PyflowError(Exception):
     exit_status = 1
     fatal = False
     """Whether the daemon must end: nothing may be acknowledged after it (rule I8)."""
+    denied = False
+    """Whether it is for lack of rights, though it may say that there is nothing."""
 
 
 class UsageError(PyflowError):
@@ -33,6 +35,24 @@ class NotFound(PyflowError):
     exit_status = 3
 
 
+class NoWorkflow(NotFound):
+    """`known`: what whoever asks may know of."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        self.name = name
+        super().__init__(f'no workflow "{name}"{nearest(name, known)}; `pyflowctl list` names all')
+
+
+class NoRun(NotFound):
+    def __init__(self, run: int) -> None:
+        super().__init__(f"no run {str(run)[:20]}; `pyflowctl history` shows what there is")
+
+
+class NoBackfill(NotFound):
+    def __init__(self, backfill: int) -> None:
+        super().__init__(f"no backfill {backfill}; `pyflowctl backfills` shows what there is")
+
+
 class Unavailable(PyflowError):
     code = "unavailable"
     exit_status = 4
@@ -41,6 +61,7 @@ class Unavailable(PyflowError):
 class Forbidden(PyflowError):
     code = "forbidden"
     exit_status = 5
+    denied = True
 
 
 class Refused(PyflowError):

@@ -55,6 +55,8 @@ class AttemptStarting(Struct, frozen=True, array_like=True, tag="attempt_startin
     at_us: int
     mono_us: int
     epoch: str
+    boot_id: str = ""
+    """Of a `reboot` task: the boot of the host that it is to end."""
 
 
 class AttemptRunning(Struct, frozen=True, array_like=True, tag="attempt_running"):
@@ -386,6 +388,47 @@ class ClockStepped(Struct, frozen=True, array_like=True, tag="clock_stepped"):
     by_us: int
 
 
+class BackupMade(Struct, frozen=True, array_like=True, tag="backup_made"):
+    """A copy of the store was handed over. `findings`: what a check of the copy found wrong; 0: it can be restored."""
+
+    at_us: int
+    by: str
+    size_bytes: int
+    runs: int
+    with_logs: bool
+    findings: int = 0
+
+
+class StoreRestored(Struct, frozen=True, array_like=True, tag="store_restored"):
+    """This store came out of a backup; `made_at` is when that was made, `ended` runs were live in it."""
+
+    at_us: int
+    made_at: str
+    instance: str
+    """Of the store that the backup is of."""
+    ended: int
+
+
+class HostDrained(Struct, frozen=True, array_like=True, tag="host_drained"):
+    """No task starts from now on."""
+
+    at_us: int
+    by: str
+
+
+class HostUndrained(Struct, frozen=True, array_like=True, tag="host_undrained"):
+    at_us: int
+    by: str
+
+
+class SettingsChanged(Struct, frozen=True, array_like=True, tag="settings_changed"):
+    """Settings were read again. `live`: keys that are in force; `restart`: those that the next start brings."""
+
+    at_us: int
+    live: tuple[str, ...]
+    restart: tuple[str, ...] = ()
+
+
 HostEvent = (
     BackfillRecorded
     | BackfillCancelled
@@ -407,5 +450,10 @@ HostEvent = (
     | WorkflowPaused
     | WorkflowResumed
     | HistoryRemoved
+    | BackupMade
+    | StoreRestored
+    | HostDrained
+    | HostUndrained
+    | SettingsChanged
 )
 StoredEvent = Event | TaskSettled | RunEnded | HostEvent

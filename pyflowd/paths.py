@@ -21,6 +21,8 @@ class Paths(Struct, frozen=True, kw_only=True):
     keeper: str
     log: str
     socket: str
+    default_user: str = ""
+    """See `settings.Settings`; of the instance, where the settings say nothing."""
 
 
 def below(root: str) -> Paths:
@@ -49,6 +51,7 @@ SYSTEM = Paths(
     keeper="/run/pyflow-keeper",
     log="/var/log/pyflow",
     socket="/run/pyflow/pyflowd.sock",
+    default_user="pyflow",
 )
 
 

@@ -5,6 +5,8 @@ Read with the same tables as definitions, so a mistake is told in the same way: 
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from msgspec import Struct
 
 from pyflowd.errors import Refused
@@ -15,12 +17,21 @@ from pyflowd.language.document import DocumentError
 from pyflowd.language.document_yaml import parse_yaml
 from pyflowd.language.fields import Enough, Report, Table, read
 from pyflowd.model.problem import Problem, Severity
-from pyflowd.model.workflow import Retention
+from pyflowd.model.workflow import Journal, Retention
 from pyflowd.notify.notify import HostRule
 from pyflowd.notify.notify_channels import Channel, judge_rules, read_channels, read_host_rules
 from pyflowd.schedules.calendars import Blackout, Calendar
 from pyflowd.secrets.secrets_model import Provider
 from pyflowd.secrets.secrets_settings import read_providers
+
+
+class UseJournal(StrEnum):
+    """Whether this instance writes to the host's journal, or lines to standard error."""
+
+    AUTO = "auto"
+    """Where standard error is connected to it, as in a service of systemd."""
+    ALWAYS = "always"
+    NEVER = "never"
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -32,6 +43,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Of schedules that name none; None: the host's."""
     log_max_bytes: int = 64 << 20
     """Kept of one attempt's output: head and tail; the middle is left out, and said so."""
+    journal: UseJournal = UseJournal.AUTO
+    """Whether events go to the host's journal."""
+    journal_of_tasks: Journal = Journal.FAILED
+    """Which output goes there, too, of tasks that say nothing of it."""
     run_log_max_bytes: int = 1 << 30
     """Kept of all output of one run."""
     artifact_max_bytes: int = 1 << 30
@@ -39,8 +54,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     retention: Retention = Retention(runs=1000, age_s=90 * 86_400.0)
     """For workflows that say nothing of their own."""
     sample_interval_s: float = 5.0
-    group_read: str = "pyflow"
-    group_operate: str = "pyflow-op"
+    default_user: str = ""
+    """As whom tasks of root's definitions run that name nobody; then tasks of others' run as their owners. Empty: in
+    the system instance `pyflow`, elsewhere all run as the daemon's own account."""
+    group_read: tuple[str, ...] = ("pyflow",)
+    group_operate: tuple[str, ...] = ("pyflow-op",)
+    group_admin: tuple[str, ...] = ()
+    """Unix groups whose members have this level on the host; root and the daemon's own account are admin anyway."""
+    audit_age_s: float = 400 * 86_400.0
+    """How long the record of who did what is kept."""
     pools: dict[str, int] = {}
     """Slots of the pools that tasks share; in place of what definitions declare."""
     channels: dict[str, Channel] = {}
@@ -71,6 +93,21 @@ def _read_retention(value: object, report: Report) -> Retention:
     return Retention(**read(RETENTION, fields.mapping(value, report), report))
 
 
+LOG = Table("log", {"journal": ("journal", fields.one_of(Journal))})
+
+
+def _read_log(value: object, report: Report) -> Journal:
+    found: Journal = read(LOG, fields.mapping(value, report), report).get("journal", Journal.FAILED)
+    return found
+
+
+def _read_default_user(value: object, report: Report) -> str:
+    name = fields.user(value, report)
+    if name == "root":
+        raise fields.Wrong("root must be written in the definition itself", "name another user, as pyflow")
+    return name
+
+
 SETTINGS = Table(
     "the settings file",
     {
@@ -78,11 +115,16 @@ SETTINGS = Table(
         "timezone": ("timezone", fields.timezone),
         "log_max_bytes": ("log_max_bytes", fields.file_size_bytes),
         "run_log_max_bytes": ("run_log_max_bytes", fields.file_size_bytes),
+        "journal": ("journal", fields.one_of(UseJournal)),
+        "log": ("journal_of_tasks", _read_log),
         "artifact_max_bytes": ("artifact_max_bytes", fields.file_size_bytes),
         "retention": ("retention", _read_retention),
         "sample_interval": ("sample_interval_s", fields.positive_duration_s),
-        "group_read": ("group_read", fields.user),
-        "group_operate": ("group_operate", fields.user),
+        "default_user": ("default_user", _read_default_user),
+        "group_read": ("group_read", fields.one_or_more(fields.group)),
+        "group_operate": ("group_operate", fields.one_or_more(fields.group)),
+        "group_admin": ("group_admin", fields.one_or_more(fields.group)),
+        "audit_age": ("audit_age_s", fields.positive_duration_s),
         "pools": ("pools", read_pools),
         "channels": ("channels", read_channels),
         "notify": ("notify", read_host_rules),

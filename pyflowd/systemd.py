@@ -1,4 +1,4 @@
-"""What systemd is told, and what it hands over: readiness, and sockets (sd_notify(3), sd_listen_fds(3))."""
+"""What systemd is told, and what it hands over: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,21 @@ def notify(state: str) -> None:
             sock.sendall(state.encode())
         except OSError:
             pass  # the manager is gone or restarting; it asks again by other ways
+
+
+def is_listening() -> bool:
+    """Whether a service manager wants to be told."""
+    return bool(os.environ.get("NOTIFY_SOCKET"))
+
+
+def watchdog_s() -> float:
+    """After so many seconds of silence the service manager ends us; 0: never."""
+    if not is_listening() or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return 0.0
+    try:
+        return int(os.environ.get("WATCHDOG_USEC", "0")) / 1_000_000
+    except ValueError:
+        return 0.0
 
 
 def listeners() -> socket.socket | None:

@@ -63,6 +63,14 @@ def duration_written(seconds: float) -> str:
     return f"{int(seconds)}s"
 
 
+def size_written(size_bytes: int) -> str:
+    """As a file has it: with the largest unit that says it exactly."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size_bytes and size_bytes % _BYTES[unit] == 0:
+            return f"{size_bytes // _BYTES[unit]}{unit}"
+    return f"{size_bytes}B"
+
+
 def size_text(size: float) -> str:
     """A size for people: `512 B`, `3.4 KiB`, `1.2 GiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):

@@ -19,6 +19,8 @@ from pyflowd.language.definition_notify import NOTIFY
 from pyflowd.language.definition_outputs import OUTPUT
 from pyflowd.language.definition_params import PARAM
 from pyflowd.language.definition_process import OPERATIONS, SSH
+from pyflowd.language.definition_reboot import REBOOT
+from pyflowd.language.definition_resources import RESOURCES
 from pyflowd.language.definition_task import DEFAULTS, RETRY, TASK
 from pyflowd.language.definition_triggers import SCHEDULE
 from pyflowd.language.definition_waiting import APPROVAL, CALL, WAIT
@@ -39,6 +41,7 @@ SECTIONS: list[tuple[str, str, Table]] = [
     (_WORKFLOW, "EVENTS", FILE_TRIGGER),
     (_WORKFLOW, "PARAMS", PARAM),
     (_WORKFLOW, "RETRIES", RETRY),
+    (_WORKFLOW, "RESOURCES", RESOURCES),
     (_WORKFLOW, "LOOPS", REPEAT),
     (_WORKFLOW, "OUTPUTS", OUTPUT),
     (_WORKFLOW, "CALLS", CALL),
@@ -47,6 +50,7 @@ SECTIONS: list[tuple[str, str, Table]] = [
     (_WORKFLOW, "MESSAGES", NOTIFY),
     (_WORKFLOW, "EXPECTATIONS", EXPECT),
     (_WORKFLOW, "SSH", SSH),
+    (_WORKFLOW, "RESTARTING THE HOST", REBOOT),
     (_WORKFLOW, "HTTP", HTTP),
     *((_WORKFLOW, "FILE OPERATIONS", table) for table in OPERATIONS.values()),
     (_SETTINGS, "SETTINGS", SETTINGS),

@@ -16,30 +16,35 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 FLOORS: list[tuple[str, str]] = [
-    ("words", "clock crashpoints errors exit_status journal keeper model paths systemd task units version"),
-    ("formats", "events protocol"),
+    ("words", "clock crashpoints errors exit_status keeper model paths systemd task units version"),
+    ("formats", "events journal protocol"),
     ("what several parts stand on", "base"),
     ("what a run does next; values; the way in", "control engine expressions"),
     ("slots; requests; what is kept", "http schedules store"),
     ("the workflow file", "language"),
     ("what is made of it", "conversion lint notify plugins render triggers"),
     ("secrets", "secrets"),
-    ("settings", "settings"),
+    ("settings", "keeper_settings settings"),
     ("live runs", "runtime schema"),
-    ("the workflows folder; a virtual clock", "folder simulation"),
+    ("the workflows folder; a virtual clock; copies and checks", "folder simulation upkeep"),
     ("requests", "handlers"),
-    ("the daemon", "daemon"),
+    ("what the keeper asks of us", "rootcheck"),
+    ("the daemon", "daemon rehearsal"),
     ("the command", "cli"),
 ]
 """From the ground up: the parts of `pyflowd`, packages and modules. Within a package, imports go in no circle."""
 
-LOG_FORMAT = {"pyflowd.keeper.logindex", "pyflowd.keeper.masking", "pyflowd.keeper.memory", "pyflowd.keeper.sink"}
-"""What logs are like, what writes one and keeps secrets out of it: of the keeper's house, and for everyone."""
+LOG_FORMAT = {
+    "pyflowd.keeper.journald", "pyflowd.keeper.logindex", "pyflowd.keeper.masking", "pyflowd.keeper.memory",
+    "pyflowd.keeper.sink",
+}  # fmt: skip
+"""What logs and entries of the journal are like, what writes them and keeps secrets out: of the keeper's house, and for
+everyone."""
 SPEAKS_TO_KEEPER = "pyflowd.runtime.keeperlink"
 
 TASK: list[str] = [
     "operation output",
-    "function out plugin_types selection ssh",
+    "function out plugin_types reboot selection ssh",
     "atomic plugin_module",
     "lookup plugin transfer",
     "archive contents",
@@ -53,7 +58,7 @@ CLIENT: list[str] = [
     "lintcodes logtext packing shellwords",
     "link logsource shellcommands shellsyntax",
     "client logview shellhazards surroundings",
-    "beside complete diffing doctor fetch kinds lintshell shelltext",
+    "beside complete diffing doctor fetch kinds lintshell restoring shelltext storecheck",
     "fixing imports",
     "linting import_cron import_timers exporting",
     "fixfiles simulating",
@@ -151,12 +156,13 @@ def test_the_keeper_needs_no_site_packages() -> None:
     assert "usage: pyflow-keeper" in done.stdout
 
 
-def test_the_daemon_loads_neither_asyncio_nor_a_web_server_nor_requests() -> None:
+def test_the_daemon_loads_neither_asyncio_nor_a_web_server_nor_requests_nor_archives() -> None:
     script = "import sys, pyflowd.cli; print(*sorted(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(REPOSITORY)}
     )
     heavy = {"asyncio", "requests", "http.server", "starlette", "uvicorn", "smtplib", "ssl"}
+    heavy |= {"email", "importlib.metadata", "tarfile", "zipfile", "pyflowd.upkeep.backup"}
     assert not heavy & set(done.stdout.split())
 
 

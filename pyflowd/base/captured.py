@@ -49,8 +49,10 @@ def read_stream(log_fd: int, index_fd: int, stream: int, max_bytes: int) -> Capt
         return Captured()
     index = _Index(index_fd, stream)
     pieces: list[tuple[int, int]] = []
-    size_bytes = 0
+    size_bytes, log_bytes = 0, os.fstat(log_fd).st_size
     for begin, end in index.pieces():
+        if not begin <= end <= log_bytes:
+            return Captured(finished=True, problem="the log and its index do not fit: somebody has changed one of them")
         size_bytes += end - begin
         if size_bytes > max_bytes:
             return Captured(finished=True, too_long=True, problem=f"it is more than {max_bytes} bytes")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import grp
-import pwd
 import socket
 import struct
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from pyflowd.base import names
 from pyflowd.protocol.words import Level
 
 SO_PEERGROUPS = 59
@@ -31,52 +32,52 @@ class Peer(Struct, frozen=True, kw_only=True):
     @property
     def group_names(self) -> list[str]:
         """Names of its groups; a group without one is left out."""
-        names = (_group_name(gid) for gid in sorted(self.groups))
-        return [name for name in names if name]
+        return [group.gr_name for gid in sorted(self.groups) if (group := names.group_of_gid(gid)) is not None]
 
     @property
     def name(self) -> str:
         """The account's name, else the number; for the record of who asked."""
-        try:
-            return pwd.getpwuid(self.uid).pw_name
-        except KeyError:
-            return str(self.uid)
+        account = names.account_of_uid(self.uid)
+        return str(self.uid) if account is None else account.pw_name
 
 
 class Roles(Struct, frozen=True, kw_only=True):
     """Which accounts have which level. Group names are resolved once; one that does not exist gives nobody anything."""
 
     admins: frozenset[int]
+    """User ids."""
+    administrators: frozenset[int] = frozenset()
+    """Group ids."""
     operators: frozenset[int]
     """Group ids."""
     readers: frozenset[int]
     """Group ids."""
 
     def level(self, uid: int, groups: frozenset[int]) -> Level:
-        if uid in self.admins:
+        if uid in self.admins or groups & self.administrators:
             return Level.ADMIN
         if groups & self.operators:
             return Level.OPERATE
         return Level.READ if groups & self.readers else Level.NONE
 
 
-def roles(own_uid: int, operate_group: str, read_group: str) -> Roles:
-    """Root and the daemon's own user are admin; members of the two groups operate and read."""
-    return Roles(admins=frozenset({0, own_uid}), operators=_group_ids(operate_group), readers=_group_ids(read_group))
+def roles(own_uid: int, groups: Mapping[Level, Sequence[str]]) -> Roles:
+    """Root and the daemon's own user are admin, and so are members of the groups of a level what that level says."""
+    ids = {level: _ids(map(names.group_named.fresh, of_level)) for level, of_level in groups.items()}
+    none: frozenset[int] = frozenset()
+    return Roles(
+        admins=frozenset({0, own_uid}), administrators=ids.get(Level.ADMIN, none),
+        operators=ids.get(Level.OPERATE, none), readers=ids.get(Level.READ, none),
+    )  # fmt: skip
 
 
-def _group_ids(name: str) -> frozenset[int]:
-    try:
-        return frozenset({grp.getgrnam(name).gr_gid})
-    except KeyError:
-        return frozenset()
+def group_ids(group_names: Sequence[str]) -> frozenset[int]:
+    """Those of the groups that exist, or did within the last minute."""
+    return _ids(map(names.group_named, group_names))
 
 
-def _group_name(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return ""
+def _ids(groups: Iterable[grp.struct_group | None]) -> frozenset[int]:
+    return frozenset(group.gr_gid for group in groups if group is not None)
 
 
 def identify(connection: socket.socket, known: Roles) -> Peer:

@@ -95,6 +95,11 @@ class Pool:
         with self._lock:
             return frozenset(self._cancels)
 
+    def resize(self, most: int) -> None:
+        """From now on; calls under way are not touched."""
+        with self._lock:
+            self._most = most
+
     def submit(self, token: str, call: Callable[[Cancel], Any]) -> None:
         """Run `call` in a thread, as soon as one is free; `token` must not be under way. After `stop` nothing is run,
         as its result would not be told."""

@@ -2,7 +2,7 @@
 Pure; starts nothing.
 
 What the process is given goes through standard input, never through argv: `python` and `file` tasks to a program of
-`pyflowd.task`, `ssh` tasks to one that runs OpenSSH.
+`pyflowd.task`, `ssh` tasks to one that runs OpenSSH, `reboot` tasks to one that restarts the host.
 """
 
 from __future__ import annotations
@@ -13,17 +13,21 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
 from msgspec import Struct, field
 
-from pyflowd.model.kinds import File, Python, Ssh, Uses
+from pyflowd.model.kinds import File, Python, Reboot, Ssh, Uses
 
 _FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "task")
 PROGRAMS = os.path.join(_FOLDER, "__main__.py")  # the folder itself would be run by runpy, which costs 5 ms
 """Starts one of the programs of `pyflowd.task`, by the name that follows."""
 COMMANDS = os.path.join(_FOLDER, "bin")
 """The folder of `pyflow-out`, for the PATH of every task."""
+
+
+Form = Literal["marshal", "json"]
+"""How a program of Python's is given its request: JSON where others than that program are to read it."""
 
 
 class Command(Struct, frozen=True, kw_only=True):
@@ -43,6 +47,8 @@ def command(
     python: str,
     path: tuple[str, ...] = (),
     remote_env: Mapping[str, str] | None = None,
+    *,
+    form: Form = "marshal",
 ) -> Command:
     """What runs the task `name`. `python` is the daemon's interpreter, `path` are folders with modules of the user's.
 
@@ -51,7 +57,7 @@ def command(
     """
     match kind:
         case Python():
-            return _function(kind, python, path)
+            return _function(kind, python, path, form)
         case File():
             request = _json(operation=kind.operation, arguments=kind.arguments)
             return Command(argv=(python, "-I", "-S", PROGRAMS, "files"), stdin=request)
@@ -63,21 +69,29 @@ def command(
             assert_never(kind)
 
 
-def _function(kind: Python, python: str, path: tuple[str, ...]) -> Command:
+def _function(kind: Python, python: str, path: tuple[str, ...], form: Form) -> Command:
     """The same version of Python can read marshal, for which it need not import anything."""
     request = {"function": kind.function, "arguments": kind.arguments, "path": list(path)}
-    if kind.interpreter is None:
-        return Command(argv=(python, "-u", PROGRAMS, "function", "marshal"), stdin=marshal.dumps(request))
-    argv = (kind.interpreter, "-u", PROGRAMS, "function", "json")
-    return Command(argv=argv, stdin=_json(**request))
+    form = "json" if kind.interpreter is not None else form
+    return Command(argv=(kind.interpreter or python, "-u", PROGRAMS, "function", form), stdin=_packed(request, form))
 
 
-def plugin(kind: Uses, python: str, folder: str, path: tuple[str, ...] = ()) -> Command:
+def plugin(kind: Uses, python: str, folder: str, path: tuple[str, ...] = (), *, form: Form = "marshal") -> Command:
     """What runs a plugin: under the daemon's interpreter, whose packages are found in `path`; no variable of the task
     (`PYTHONPATH` and the like) has a say in what is imported. `folder`: of plugins that are files.
     """
     request = {"plugin": kind.plugin, "folder": folder, "path": list(path), "inputs": kind.arguments}
-    return Command(argv=(python, "-I", "-u", PROGRAMS, "plugin", "run"), stdin=marshal.dumps(request))
+    return Command(argv=(python, "-I", "-u", PROGRAMS, "plugin", "run", form), stdin=_packed(request, form))
+
+
+def _packed(request: dict[str, Any], form: Form) -> bytes:
+    return marshal.dumps(request) if form == "marshal" else _json(**request)
+
+
+def reboot(kind: Reboot, python: str, boot_id: str) -> Command:
+    """What restarts the host. `boot_id`: of the boot that is to end, as it is recorded with the attempt."""
+    request = _json(command=kind.command, within_s=kind.within_s, boot_id=boot_id)
+    return Command(argv=(python, "-I", "-S", PROGRAMS, "reboot"), stdin=request)
 
 
 def _json(**request: Any) -> bytes:

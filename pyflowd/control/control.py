@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import selectors
 import socket
 from collections import Counter, deque
@@ -27,8 +28,14 @@ from pyflowd.protocol.views import Alive, Failure
 from pyflowd.protocol.words import FRAME_MAX, VERSION
 
 CONNECTIONS_MAX = 400
+"""Peers that have asked something; less where fewer descriptors may be open."""
 CONNECTIONS_PER_USER = 200
 """So that no one user can shut out the others."""
+SILENT_MAX = 100
+"""Peers that have asked nothing yet. One more, and the one that has been silent for longest goes; they are more than
+are accepted in one turn, so who asks at once is heard."""
+DESCRIPTORS_KEPT = 250
+"""For the store, the keeper, and the logs of tasks that are being started."""
 HANDSHAKE_S = 10
 """A peer that has not sent a whole frame by then is dropped."""
 IDLE_S = 300
@@ -48,6 +55,10 @@ class Wait(NamedTuple):
 
     topics: frozenset[str]
     quiet_us: int = 0
+
+
+NEXT_TURN = Wait(frozenset())
+"""Go on in the next turn: of what takes long a piece is done in each."""
 
 
 class Frame(NamedTuple):
@@ -113,6 +124,9 @@ class Control:
         self.answers = answers
         self.connections: set[Connection] = set()
         self.per_user: Counter[int] = Counter()
+        self._silent: dict[Connection, None] = {}
+        """Who has not sent a whole frame, the oldest first."""
+        self._most = most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self._fresh: dict[Connection, None] = {}
         """Whose answers are to be pulled by the next `flush`, in order."""
 
@@ -180,22 +194,30 @@ class Control:
         peer = identify(sock, self.known)
         connection = Connection(sock, peer)
         self.connections.add(connection)
-        self.per_user[peer.uid] += 1
         self.selector.register(sock, selectors.EVENT_READ, lambda mask: self._ready(connection, mask))
-        crowded = len(self.connections) > CONNECTIONS_MAX or (
-            peer.uid != 0 and self.per_user[peer.uid] > CONNECTIONS_PER_USER
-        )
-        if crowded:
-            self._close(connection)
-            return
+        self._silent[connection] = None
         self._deadline(connection, HANDSHAKE_S)
+        if len(self._silent) > SILENT_MAX:
+            self._close(next(iter(self._silent)))
+
+    def take_roles(self, known: Roles) -> None:
+        """Also for those who are connected; what somebody is being told and would not be now ends."""
+        self.known = known
+        for connection in list(self.connections):
+            before = connection.peer
+            connection.peer = msgspec.structs.replace(before, level=known.level(before.uid, before.groups))
+            if connection.peer.level < before.level and connection.answer is not None:
+                self._close(connection)
 
     def _close(self, connection: Connection) -> None:
         if connection.closed:
             return
         connection.closed = True
         self.connections.discard(connection)
-        self.per_user[connection.peer.uid] -= 1
+        if connection in self._silent:
+            del self._silent[connection]
+        else:
+            self.per_user[connection.peer.uid] -= 1
         for timer in (connection.deadline, connection.alive, connection.woken):
             if timer:
                 timer.cancel()
@@ -275,9 +297,23 @@ class Control:
             return
         self._fresh[connection] = None
 
+    def _count(self, connection: Connection) -> None:
+        """It has asked something: from now on it has a place, if there is one. Raises Unavailable."""
+        del self._silent[connection]
+        uid = connection.peer.uid
+        self.per_user[uid] += 1
+        connected = len(self.connections) - len(self._silent)
+        if uid != 0 and self.per_user[uid] > CONNECTIONS_PER_USER:
+            raise Unavailable(f"user {uid} has {CONNECTIONS_PER_USER} connections already: close some, or try again")
+        if connected > self._most:
+            raise Unavailable(f"{self._most} clients are connected, and that is as many as may be: try again")
+
     def _open(self, connection: Connection, opening: Command | Hello) -> None:
+        connection.thin = isinstance(opening, Command)
+        if connection in self._silent:
+            self._count(connection)
         if isinstance(opening, Command):
-            connection.last = connection.thin = True
+            connection.last = True
             connection.answer = self.answers.command(opening, connection.peer)
             return
         if opening.version > VERSION:
@@ -327,6 +363,8 @@ class Control:
             return
         if item is None:
             self._answered(connection)
+        elif item is NEXT_TURN:
+            self._fresh[connection] = None
         elif isinstance(item, Wait):
             self._park(connection, item)
         else:
@@ -403,6 +441,11 @@ class Control:
             self._keep_alive(connection)
 
         connection.alive = self.timers.at(self.clock.mono_us() + ALIVE_S * US, send)
+
+
+def most_connections(files: int) -> int:
+    """How many peers may have asked something at a time, where so many files may be open."""
+    return max(16, min(CONNECTIONS_MAX, files - SILENT_MAX - DESCRIPTORS_KEPT))
 
 
 _INTERNAL = Failure(code="internal", message="internal error; see the daemon's log", exit_status=4)

@@ -16,6 +16,8 @@ from pyflowd.protocol.views import (
     ApprovalPage,
     ArtifactOpen,
     ArtifactPage,
+    AuditPage,
+    BackupOpen,
     Done,
     EventPage,
     LogClose,
@@ -32,7 +34,7 @@ from pyflowd.protocol.views import (
 class Attached(NamedTuple):
     """A reply that carries descriptors; whoever takes it owns them."""
 
-    reply: LogOpen | ArtifactOpen
+    reply: LogOpen | ArtifactOpen | BackupOpen
     descriptors: tuple[int, ...]
 
 
@@ -41,7 +43,7 @@ Replies = Iterator[Spoken]
 EXIT_OF_RUN = {RunState.SUCCEEDED: 0, RunState.FAILED: 1, RunState.CANCELLED: 7}
 
 
-PAGES = (RunPage, TaskPage, WorkflowPage, SlotPage, EventPage, NextPage, ApprovalPage, ArtifactPage)
+PAGES = (RunPage, TaskPage, WorkflowPage, SlotPage, EventPage, NextPage, ApprovalPage, ArtifactPage, AuditPage)
 """Replies of one list, which may come in any number."""
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from pyflowd.clock import from_us
 from pyflowd.engine import fanout, retry
 from pyflowd.engine.joins import ask, conditions_met, eligible
 from pyflowd.engine.outcomes import Outcome, Stopping, judge
@@ -56,7 +57,7 @@ from pyflowd.events import (
     TaskCancelRequested,
     TaskRefused,
 )
-from pyflowd.model.ends import CallEnd, Exit, LostAttempt
+from pyflowd.model.ends import CallEnd, Exit, HostRestarted, LostAttempt, StartFailure
 from pyflowd.model.states import (
     ATTEMPT_TERMINAL,
     RUN_TERMINAL,
@@ -313,7 +314,7 @@ def _attempt_starting(turn: Turn, event: AttemptStarting) -> None:
     if not task.attempts:
         task.first_mono_us = event.mono_us
     task.attempts = event.attempt
-    task.attempt = Attempt(event.attempt, event.epoch)
+    task.attempt = Attempt(event.attempt, event.epoch, event.boot_id)
     task.attempt.started_us = event.at_us
     task.retry_us = None
     turn.move(task, "start")
@@ -339,7 +340,11 @@ def _attempt_ended(turn: Turn, event: AttemptEnded) -> None:
     attempt.state, attempt.end, attempt.outcome = outcome.state, event.end, outcome
     if isinstance(event.end, (Exit, CallEnd)):
         attempt.started_us = event.end.started_us
-    if outcome.state is not AttemptState.UNKNOWN:
+    elif isinstance(event.end, HostRestarted):
+        task.facts = {**(task.facts or {}), **_facts_of_restart(event.end)}
+    short = isinstance(event.end, StartFailure) and event.end.shortage
+    task.short = task.short + 1 if short else 0
+    if outcome.state is not AttemptState.UNKNOWN and not short:
         task.tried += 1
     given = event.given
     if given is not None:
@@ -353,7 +358,8 @@ def _attempt_ended(turn: Turn, event: AttemptEnded) -> None:
 def _follow(turn: Turn, task: TaskRun, outcome: Outcome, event: AttemptEnded) -> None:
     """What an attempt's outcome means for its task: terminal, retried, or started again."""
     stopping = turn.run.stopping or task.stopping
-    lost = event.end if isinstance(event.end, LostAttempt) else None
+    again = isinstance(event.end, LostAttempt) and event.end.again
+    lost = outcome.state is AttemptState.UNKNOWN
     if outcome.state is AttemptState.SUCCEEDED:
         if outcome.reason is None:
             _succeeded(turn, task)
@@ -361,7 +367,7 @@ def _follow(turn: Turn, task: TaskRun, outcome: Outcome, event: AttemptEnded) ->
             turn.move(task, "skip", outcome.reason)
     elif outcome.state is AttemptState.CANCELLED:
         turn.move(task, "cancel", task.stop_reason if task.stopping else outcome.reason)
-    elif lost and (lost.again or task.definition.retry.on_lost is OnLost.RETRY) and not stopping:
+    elif lost and (again or task.definition.retry.on_lost is OnLost.RETRY) and not stopping:
         turn.move(task, "again")
     else:
         delay_s = None if stopping else _retry_delay_s(task, outcome, event)
@@ -369,6 +375,14 @@ def _follow(turn: Turn, task: TaskRun, outcome: Outcome, event: AttemptEnded) ->
             turn.move(task, "fail", outcome.reason, outcome.error)
         else:
             _retry_later(turn, task, delay_s, event.at_us, outcome.reason, outcome.error)
+
+
+def _facts_of_restart(end: HostRestarted) -> dict[str, object]:
+    return {
+        "boot_before": end.boot_before,
+        "boot_after": end.boot_after,
+        "booted_at": from_us(end.booted_us).isoformat(timespec="seconds"),
+    }
 
 
 def _succeeded(turn: Turn, task: TaskRun) -> None:
@@ -392,6 +406,8 @@ def _retry_later(turn: Turn, task: TaskRun, delay_s: float, at_us: int, reason: 
 def _retry_delay_s(task: TaskRun, outcome: Outcome, event: AttemptEnded) -> float | None:
     """Seconds until the next attempt, or None where there is none (rules R1, R2, R4)."""
     policy = task.definition.retry
+    if task.short:
+        return retry.shortage_delay_s(task.short, event.random)
     if task.tried >= policy.attempts or not retry.is_retried(policy, outcome, event.end):
         return None
     delay_s = retry.delay_s(policy, task.tried, event.random)

@@ -12,6 +12,7 @@ from pyflowd.model.ends import (
     End,
     Exit,
     Given,
+    HostRestarted,
     LostAttempt,
     RunEnd,
     StartFailure,
@@ -21,6 +22,7 @@ from pyflowd.model.ends import (
 )
 from pyflowd.model.states import AttemptState, Reason
 from pyflowd.model.workflow import Task
+from pyflowd.units import size_written
 
 EXPRESSION = "expression"
 """The step of a start that evaluates what the definition says."""
@@ -75,6 +77,8 @@ def _of_end(task: Task, end: End, stopping: Stopping) -> Outcome:
             return Outcome(AttemptState.FAILED, Reason.START_FAILED, f"could not start: {end.message}")
         case LostAttempt():
             return Outcome(AttemptState.UNKNOWN, Reason.LOST, end.why.value)
+        case HostRestarted():
+            return Outcome(AttemptState.SUCCEEDED)
         case Stopped():
             return _of_stop(end.stop, stopping)
         case CallEnd():
@@ -107,6 +111,9 @@ def _of_error(reason: Reason, error: str) -> Outcome:
 
 def _of_stop(stop: Stop, stopping: Stopping, code: int | None = None, signal: int | None = None) -> Outcome:
     """What somebody stopped: a time-out, of the attempt or of the run, or a cancel."""
+    if stop is Stop.SHUTDOWN:
+        how = f"signal {signal}" if signal is not None else f"exit code {code}"
+        return Outcome(AttemptState.UNKNOWN, Reason.LOST, f"stopped with the keeper; {how}", code, signal)
     if stop is Stop.TIMEOUT:
         return Outcome(AttemptState.TIMED_OUT, Reason.TIMEOUT, "the time of the attempt ran out", code, signal)
     if stopping is Stopping.TIMEOUT:
@@ -118,13 +125,29 @@ def _of_exit(task: Task, end: Exit, stopping: Stopping) -> Outcome:
     code, signal = end.exit_code, end.signal
     if end.stop is not Stop.NONE:
         return _of_stop(end.stop, stopping, code, signal)
-    if signal is not None:
-        return Outcome(AttemptState.FAILED, Reason.SIGNAL, f"signal {signal}", None, signal)
     if code == 0 or code in task.success_codes:
         return Outcome(AttemptState.SUCCEEDED, None, "", code)
     if code in task.skip_codes:
         return Outcome(AttemptState.SUCCEEDED, Reason.SKIP_CODE, "", code)
-    return Outcome(AttemptState.FAILED, Reason.EXIT_CODE, f"exit code {code}", code)
+    if end.oom_kills:
+        return Outcome(AttemptState.FAILED, Reason.OOM, _out_of_memory(task), code, signal)
+    if signal is not None:
+        return Outcome(AttemptState.FAILED, Reason.SIGNAL, f"signal {signal}", None, signal)
+    return Outcome(AttemptState.FAILED, Reason.EXIT_CODE, _refused(task, end) or f"exit code {code}", code)
+
+
+def _out_of_memory(task: Task) -> str:
+    most = task.resources.memory_max_bytes if task.resources else None
+    if most:
+        return f"out of memory (memory_max {size_written(most)}): the kernel killed it"
+    return "out of memory (the host's, or that of a cgroup above): the kernel killed a process of it"
+
+
+def _refused(task: Task, end: Exit) -> str:
+    most = task.resources.tasks_max if task.resources else None
+    if not most or not end.tasks_refused:
+        return ""
+    return f"tasks_max {most} kept it from {end.tasks_refused} more processes or threads"
 
 
 def cancelled_before_start(at_us: int) -> StartFailure:

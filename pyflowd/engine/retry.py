@@ -28,6 +28,20 @@ def delay_s(retry: Retry, tried: int, random: float) -> float:
     return bounded * random if retry.jitter is Jitter.FULL else bounded
 
 
+SHORTAGE_TRIES = 9
+_SHORTAGE_FIRST_S, _SHORTAGE_MAX_S = 0.25, 60.0
+
+
+def shortage_delay_s(failed: int, random: float) -> float | None:
+    """Seconds until a start is tried again that failed so many times in a row for want of processes, descriptors or
+    memory; None after one to two minutes of it. Part of the delay is drawn: whoever waits for the same does not come
+    back at once.
+    """
+    if failed >= SHORTAGE_TRIES:
+        return None
+    return min(_SHORTAGE_MAX_S, _SHORTAGE_FIRST_S * 2.0 ** (failed - 1)) * (1 + random) / 2
+
+
 def is_retried(policy: Retry, outcome: Outcome, end: End) -> bool:
     """Whether an attempt that ended so may be tried again, attempts permitting (rules R3, R4)."""
     if outcome.state is AttemptState.TIMED_OUT:

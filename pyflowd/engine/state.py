@@ -102,12 +102,14 @@ Effect = StopAttempt | WakeTask | Decide | WatchHandlers
 class Attempt:
     """One try. `outcome` is None until it ends."""
 
-    __slots__ = ("called", "end", "epoch", "number", "outcome", "pid", "started_us", "state")
+    __slots__ = ("boot_id", "called", "end", "epoch", "number", "outcome", "pid", "started_us", "state")
 
-    def __init__(self, number: int, epoch: str) -> None:
+    def __init__(self, number: int, epoch: str, boot_id: str) -> None:
         self.number = number
         self.epoch = epoch
         """The keeper's life that was to start it."""
+        self.boot_id = boot_id
+        """Of a `reboot` task: the boot of the host that it is to end."""
         self.state = AttemptState.STARTING
         self.pid = 0
         self.called = 0
@@ -154,10 +156,10 @@ class TaskRun:
     """A node, with what its join needs: how many direct parents are open, and how the others ended."""
 
     __slots__ = (
-        "artifacts", "attempt", "attempts", "bad", "children", "deciding", "definition", "error", "error_open", "facts",
-        "fan", "first_mono_us", "holds_host", "holds_run", "index", "item", "keep", "name", "ok", "open_parents",
-        "outputs", "owner", "passes", "reason", "released", "retry_us", "section", "settled", "shared", "skipped",
-        "state", "stop_reason", "stopping", "tried",
+        "artifacts", "attempt", "attempts", "bad", "children", "deciding", "definition", "error", "error_open",
+        "facts", "fan", "first_mono_us", "holds_host", "holds_run", "index", "item", "keep", "name", "ok",
+        "open_parents", "outputs", "owner", "passes", "reason", "released", "retry_us", "section", "settled", "shared",
+        "short", "skipped", "state", "stop_reason", "stopping", "tried",
     )  # fmt: skip
 
     def __init__(self, index: int, definition: Task, section: Section) -> None:
@@ -178,7 +180,9 @@ class TaskRun:
         self.attempt: Attempt | None = None
         self.attempts = 0
         self.tried = 0
-        """Attempts that count against `retry.attempts`: lost ones do not (rule R6)."""
+        """Attempts that count against `retry.attempts`: lost ones (rule R6) and those that `short` counts do not."""
+        self.short = 0
+        """Attempts in a row that could not start, as the host was short of something."""
         self.passes = 0
         """Of a `repeat`: those that succeeded."""
         self.first_mono_us = 0

@@ -41,6 +41,10 @@ class Template:
     def __repr__(self) -> str:
         return f"Template({self.text!r})"
 
+    def without_expressions(self, mark: str) -> str:
+        """The template with `mark`, which is no expression, in the place of each expression."""
+        return "".join(part.replace("${{", "$${{") if isinstance(part, str) else mark for part in self._parts)
+
     def render(self, names: Names) -> Value:
         """Rule P2. Raises ExpressionError, with the `offset` of the expression."""
         if self.is_single:

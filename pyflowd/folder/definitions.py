@@ -7,6 +7,7 @@ the turn's batch.
 from __future__ import annotations
 
 import logging
+import os
 import selectors
 from collections.abc import Callable
 from itertools import count
@@ -17,12 +18,13 @@ from pyflowd.base.filenames import split_name
 from pyflowd.base.timers import Timer, Timers
 from pyflowd.clock import from_us
 from pyflowd.folder.catalog import Catalog, Change, Installed, Noted, Reload, Removed, Row
+from pyflowd.folder.listing import UNSAFE
 from pyflowd.folder.loader import Loader
 from pyflowd.folder.loader_frames import Folders, Leaf, Loaded, Rejected, Result, Seen, Signature, Traced
 from pyflowd.folder.planning import HOLD_US, Plan, plan
 from pyflowd.folder.plugin_watch import PluginWatch
 from pyflowd.folder.settling import AWAY_US, FolderGone, Scan
-from pyflowd.folder.sources import Sources
+from pyflowd.folder.sources import Sources, folder_of
 from pyflowd.folder.watcher import Watcher
 from pyflowd.language.definition_kinds import KINDS
 from pyflowd.language.definition_uses import CODES
@@ -48,6 +50,8 @@ PATIENCE_US = 2_000_000
 _USES = _encode("kind") + _encode("uses")
 """In the compiled form of a definition with a task that uses a plugin."""
 Checked = Callable[[Loaded | Rejected], None]
+Told = Callable[[str], bool]
+"""Whether somebody may be told of a workflow, by its name; empty: of the folder itself."""
 Followed = Callable[[tuple[Leaf, ...], str], None]
 """Takes the values with their places, or why they cannot be told."""
 
@@ -86,6 +90,10 @@ class Definitions:
         self._take_due: Timer | None = None
         self._came: list[str] = []
         """What has come into force with the results that are being taken."""
+        self._unsafe: frozenset[str] = frozenset()
+        """Folders whose files were refused at the last scan."""
+        self._look_again = True
+        """Somebody may have mended what was wrong with files that themselves have not changed."""
         self._settled: list[Callable[[], None]] = []
         """Who waits until nothing is unsettled."""
         self._asked = False
@@ -114,7 +122,7 @@ class Definitions:
 
     def rescan(self, *, believe_gone: bool = False) -> None:
         """Look at the folder again; `believe_gone`: files that have vanished are not held."""
-        self._asked = True
+        self._asked = self._look_again = True
         self._believe_gone = self._believe_gone or believe_gone
         if believe_gone:
             self.plugins.look()
@@ -147,12 +155,14 @@ class Definitions:
             for then in settled:
                 then()
 
-    def check_text(self, label: str, data: bytes, then: Checked) -> None:
-        """Have a text from a client read by the child; `then` is called in a later turn with the result."""
+    def check_text(self, label: str, data: bytes, owner: int, then: Checked) -> None:
+        """Have a text from a client read by the child, as if it belonged to the uid `owner`; `then` is called in a
+        later turn with the result.
+        """
         token = f"text-{next(self._tokens)}"
         self._texts[token] = then
         stem, is_json = split_name(label.rsplit("/", 1)[-1])
-        self.loader.submit_text(token, label, data, stem=stem, is_json=is_json)
+        self.loader.submit_text(token, label, data, stem=stem, is_json=is_json, owner=owner)
         self._arm()
 
     def trace(self, label: str, data: bytes, then: Followed) -> None:
@@ -193,12 +203,16 @@ class Definitions:
 
     # ---- What is told
 
-    def problems(self) -> list[Problem]:
-        """Errors of every file, and why files of the folder are not read."""
-        found = [problem for row in self.catalog.rows for problem in row.problems]
-        if isinstance(self._last, Scan):
-            found += self._last.problems
-        if isinstance(self._last, FolderGone) or self.held:
+    def path_of(self, name: str) -> str:
+        """The file that the workflow `name` is in force from, an absolute path; empty: it is not in force."""
+        entry = self.workflows.entries.get(name)
+        return "" if entry is None else os.path.join(*folder_of(self.folders, entry.file))
+
+    def problems(self, told: Told = lambda _: True) -> list[Problem]:
+        """Errors of every file, and why files of the folder are not read; those that may be `told`."""
+        found = [problem for row in self.catalog.rows if _may_be_told(row, told) for problem in row.problems]
+        found += self._ignored(told)
+        if (isinstance(self._last, FolderGone) or self.held) and told(""):
             found.append(Problem(file="the folder", code="held", message=self.held))
         return [problem for problem in found if problem.severity is Severity.ERROR]
 
@@ -214,12 +228,17 @@ class Definitions:
         """Whether the newest text of some file is refused."""
         return any(problem.severity is Severity.ERROR for row in self.catalog.rows for problem in row.problems)
 
-    def notes(self) -> list[str]:
-        """What of the folder is ignored or held, and why."""
-        ignored = self._last.problems if isinstance(self._last, Scan) else ()
+    def _ignored(self, told: Told) -> list[Problem]:
+        found = self._last.problems if isinstance(self._last, Scan) else ()
+        return [problem for problem in found if told(problem.file.rpartition("/")[2].rpartition(".")[0])]
+
+    def notes(self, told: Told = lambda _: True) -> list[str]:
+        """What of the folder is ignored or held, and why; what may be `told`."""
+        ignored = [f"ignored: {problem}" for problem in self._ignored(told)]
+        if not told(""):
+            return ignored
         idle = (f"ignored: {key}: there is no file that it could lie over" for key in self._sources.idle)
-        held = [f"held: {self.held}"] if self.held else []
-        return [*(f"ignored: {problem}" for problem in ignored), *idle, *held]
+        return [*ignored, *idle, *([f"held: {self.held}"] if self.held else [])]
 
     def stale_note(self, name: str) -> list[str]:
         """What whoever starts a run should know where the newest text of the workflow is not in force (rule D2)."""
@@ -239,11 +258,11 @@ class Definitions:
         row = self.catalog.holder(name)
         return self.workflows.view(entry, list(row.problems) if row else [], last)
 
-    def views(self, last: dict[str, RunView]) -> list[WorkflowView]:
-        """All workflows in force, and the files that have never had a good text, by name."""
-        found = [self.view(name, last.get(name)) for name in self.workflows.entries]
+    def views(self, last: dict[str, RunView], told: Told = lambda _: True) -> list[WorkflowView]:
+        """All workflows in force that may be `told`, and the files that have never had a good text, by name."""
+        found = [self.view(name, last.get(name)) for name in self.workflows.entries if told(name)]
         for row in self.catalog.rows:
-            if row.name is None and row.problems:
+            if row.name is None and row.problems and _may_be_told(row, told):
                 stem, _ = split_name(row.file)
                 problems = list(row.problems)
                 found.append(WorkflowView(workflow=stem, state="broken", file=row.file, problems=problems))
@@ -268,6 +287,7 @@ class Definitions:
         step = plan(self.catalog.known, self._last, self.folders, self._held_since_us, now_us)
         self._sources = step.sources
         self._hold(step)
+        self._read_again()
         for file in step.gone:
             self._apply(self.catalog.remove(file))
             self.workflows.runs.batch.add("file_remove", file)
@@ -276,6 +296,16 @@ class Definitions:
         self.loader.submit(step.changed, {file for file, seen in step.changed.items() if seen.parts.keys() <= {file}})
         self._arm()
         self._tell_settled()
+
+    def _read_again(self) -> None:
+        """Files that were refused for a folder that others could write to, once it is mended: they are as they were."""
+        problems = self._last.problems if isinstance(self._last, Scan) else ()
+        unsafe = frozenset(problem.file for problem in problems if problem.code == UNSAFE)
+        before, self._unsafe = self._unsafe, unsafe
+        asked, self._look_again = self._look_again, False
+        if before - unsafe or (asked and not unsafe):
+            rows = [row for row in self.catalog.rows if any(each.code == UNSAFE for each in row.problems)]
+            self.loader.submit(row.file for row in rows if row.file in self._sources.files)
 
     def _hold(self, step: Plan) -> None:
         self._held_since_us = step.held_since_us
@@ -389,6 +419,11 @@ class Definitions:
             self.workflows.runs.batch.add(
                 "file", row.file, seen, row.name, row.digest, _encode(row.problems), row.claimed
             )
+
+
+def _may_be_told(row: Row, told: Told) -> bool:
+    """A file is of the workflow that it gives, of the one that it would by its name, and of the one that it claims."""
+    return told(row.name or split_name(row.file)[0]) and (row.claimed is None or told(row.claimed))
 
 
 def _row(

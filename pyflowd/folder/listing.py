@@ -1,6 +1,7 @@
 """What is in the folders of definitions: the files with their signatures, and what only looks like one (rule D4).
 
-Listing and looking; it reads no file, and remembers nothing.
+Listing and looking; it reads no file, and remembers nothing. Folders that others can write to are told: what is in them
+is refused when it is read (`loader_read`), what is in force already stays.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import stat
 from contextlib import suppress
 from typing import NamedTuple
 
+from pyflowd.base import trust
 from pyflowd.base.filenames import SUFFIXES, is_definition_name, is_drop_in_folder, looks_like_definition
 from pyflowd.folder.loader_frames import MASK, Folders, Signature, signature_of
 from pyflowd.folder.sources import key_in
 from pyflowd.language.document import one_line
 from pyflowd.model.problem import Problem, Severity
 
+UNSAFE = "unsafe"
+"""The code of a problem with whoever could write a file, or put it where it is."""
 MAX_DROP_INS = 64
 """Of one file in one folder."""
 
@@ -50,8 +54,20 @@ def list_all(folders: Folders) -> Listing:
             found.gone[folder] = f"{folder}: {error.strerror}"
             if not isinstance(error, FileNotFoundError):  # there need not be one
                 found.problems[folder] = _problem(folder, _Refused(f"it cannot be listed: {error.strerror}"))
+    _list_unsafe(folders, found)
     blocked = (key for key in found.problems if f"{folders.vendor}/{key}" in found.entries and key not in found.entries)
     return found._replace(blocked=frozenset(blocked) if folders.vendor else frozenset())
+
+
+def _list_unsafe(folders: Folders, found: Listing) -> None:
+    """Folders whose files are refused; each fault once, as one above them is that of all."""
+    told = set()
+    for folder in filter(None, (folders.workflows, folders.vendor, folders.templates, folders.vendor_templates)):
+        fault = None if folder in found.gone else trust.of_folder(folder, os.geteuid())
+        if fault is not None and fault not in told:
+            told.add(fault)
+            refused = _Refused(f"nothing in it is read: {fault.message}", f"{fault.fix}; then pyflowctl reload")
+            found.problems[folder] = _problem(folder, refused, code=UNSAFE)
 
 
 def look_at(folders: Folders, file: str) -> Listing:
@@ -154,5 +170,5 @@ def _leads_into(path: str, folder: str) -> bool:
     return os.path.realpath(path).startswith(os.path.realpath(folder).rstrip("/") + "/")
 
 
-def _problem(key: str, refused: _Refused, severity: Severity = Severity.ERROR) -> Problem:
-    return Problem(file=one_line(key), severity=severity, code="not_read", message=refused.message, fix=refused.fix)
+def _problem(key: str, refused: _Refused, severity: Severity = Severity.ERROR, *, code: str = "not_read") -> Problem:
+    return Problem(file=one_line(key), severity=severity, code=code, message=refused.message, fix=refused.fix)

@@ -7,6 +7,7 @@ force; how files are read is the affair of `loader_read`.
 from __future__ import annotations
 
 import hashlib
+import os
 import resource
 import signal
 import socket
@@ -36,6 +37,7 @@ from pyflowd.folder.loader_frames import (
 )
 from pyflowd.folder.loader_read import Changed, Gone, Outside, Reader
 from pyflowd.folder.origin import leaves
+from pyflowd.folder.ownership import of_owner
 from pyflowd.language.assembly import Assembled, assemble, no_templates
 from pyflowd.language.definition_text import Part, Role, pack, unpack
 from pyflowd.language.plugins import Known
@@ -119,7 +121,10 @@ def _problem(file: str, code: str, message: str, fix: str = "") -> Problem:
 def check_text(request: TextRequest, known: Known | None = None) -> Loaded | Rejected:
     """The definition in a text that a client sent, compiled, or what is wrong with it."""
     main = Part(label=request.label, data=request.data, is_json=request.is_json)
-    reader = Reader(request.folders or Folders(""))
+    folders = request.folders or Folders("")
+    reader = Reader(folders)
+    if folders.by_owner:
+        reader.owner = request.owner
     find = reader.template if request.folders else no_templates
     try:
         assembled = assemble(main, (), find, stem=request.stem)
@@ -127,9 +132,9 @@ def check_text(request: TextRequest, known: Known | None = None) -> Loaded | Rej
         problem = _problem(request.label, "not_read", "its template changed while it was read", "try again")
         return Rejected(file=request.label, token=request.token, problems=(problem,))
     except Outside as outside:
-        problem = _problem(outside.label, "not_read", outside.message, outside.fix)
+        problem = _problem(outside.label, outside.code, outside.message, outside.fix)
         return Rejected(file=request.label, token=request.token, problems=(problem,))
-    return _answer(check_plugins(assembled, known), request.label, request.token)
+    return _answer(_checked(assembled, known, folders, request.owner), request.label, request.token)
 
 
 def load_file(request: FileRequest, known: Known | None = None) -> Answer:
@@ -147,9 +152,16 @@ def load_file(request: FileRequest, known: Known | None = None) -> Answer:
     except Changed:
         return Unsettled(file=file)
     except Outside as outside:
-        problem = _problem(outside.label, "not_read", outside.message, outside.fix)
+        problem = _problem(outside.label, outside.code, outside.message, outside.fix)
         return Rejected(file=file, problems=(problem,), seen=reader.seen("") if reader.has_main else None)
-    return _answer(check_plugins(assembled, known), file, seen=reader.seen(assembled.template), source=main.label)
+    checked = _checked(assembled, known, request.folders, reader.owner or 0)
+    return _answer(checked, file, seen=reader.seen(assembled.template), source=main.label)
+
+
+def _checked(assembled: Assembled, known: Known | None, folders: Folders, owner: int) -> Assembled:
+    """Against the plugins that there are, and against what its owner, a uid, may say."""
+    checked = check_plugins(assembled, known)
+    return of_owner(checked, owner, os.geteuid()) if folders.by_owner and owner else checked
 
 
 def _answer(

@@ -51,6 +51,8 @@ class Folders(Struct, frozen=True, array_like=True):
     workflows: str
     vendor: str = ""
     """What packages bring, below `workflows`; empty: none."""
+    by_owner: bool = False
+    """Files may belong to anybody, whose tasks run as them; else to root and the account that reads them only."""
 
     @property
     def templates(self) -> str:
@@ -90,6 +92,8 @@ class TextRequest(Struct, frozen=True, tag="text", array_like=True):
     is_json: bool
     data: bytes
     folders: Folders | None = None
+    owner: int = 0
+    """Uid of whoever sent it: as if the file belonged to them."""
 
 
 class TraceRequest(Struct, frozen=True, tag="trace", array_like=True):

@@ -1,7 +1,7 @@
 """Reads the files of a definition: beneath its folder, following no link out of it, whole or not at all (rule D4).
 
-A file counts only if it is the same before and after the read. Part of the child that loads definitions; it knows
-nothing of what the files say.
+A file counts only if it is the same before and after the read, and if nobody but its owner could have written it or put
+it there (`base.trust`). Part of the child that loads definitions; it knows nothing of what the files say.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import os
 import stat
 import time
 
+from pyflowd.base import trust
 from pyflowd.base.filenames import split_name
-from pyflowd.folder.listing import Listing, list_templates, look_at, look_for_template
+from pyflowd.folder.listing import UNSAFE, Listing, list_templates, look_at, look_for_template
 from pyflowd.folder.loader_frames import Folders, Seen, Signature, signature_of
 from pyflowd.folder.sources import Sources, folder_of
 from pyflowd.language.assembly import Missing
@@ -29,11 +30,12 @@ _FOLDER_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 class Outside(Exception):
     """A file that is not to be read, or cannot be, and why."""
 
-    def __init__(self, label: str, message: str, fix: str = "") -> None:
+    def __init__(self, label: str, message: str, fix: str = "", code: str = "not_read") -> None:
         super().__init__(message)
         self.label = label
         self.message = message
         self.fix = fix
+        self.code = code
 
 
 class Changed(Exception):
@@ -52,6 +54,8 @@ class Reader:
         self._seen: dict[str, Signature] = {}
         self._bytes = 0
         self.has_main = False
+        self.owner: int | None = None
+        """Uid of the account that the definition's own file belongs to, once it has been read or is given."""
 
     def seen(self, template: str) -> Seen:
         """All that was there to be read so far."""
@@ -94,11 +98,13 @@ class Reader:
     def _part(self, key: str, role: Role) -> Part:
         label = one_line(key)
         try:
-            data, signature = read_settled(*folder_of(self._folders, key))
+            data, signature, owner = read_settled(*folder_of(self._folders, key), self._owners())
+            if self.owner is None:
+                self.owner = owner
         except FileNotFoundError:
             raise Changed from None
         except Outside as outside:
-            raise Outside(label, outside.message, outside.fix) from None
+            raise Outside(label, outside.message, outside.fix, outside.code) from None
         except OSError as error:
             fix = "let the daemon's user read it" if error.errno == errno.EACCES else ""
             raise Outside(label, f"it cannot be read: {error.strerror}", fix) from None
@@ -110,6 +116,12 @@ class Reader:
             raise Outside(label, f"with what it belongs to it has {self._bytes} bytes; at most {MAX_BYTES} are read")
         return Part(label=label, data=data, is_json=split_name(key)[1], role=role)
 
+    def _owners(self) -> frozenset[int] | None:
+        """Who may own the next part; None: anybody."""
+        if not self._folders.by_owner:
+            return frozenset({0, os.geteuid()})
+        return None if self.owner is None else frozenset({0, self.owner})
+
 
 def _refused(listing: Listing, key: str) -> Outside:
     problem = listing.problems[key]
@@ -119,8 +131,8 @@ def _refused(listing: Listing, key: str) -> Outside:
 # ---- One file -------------------------------------------------------------------------------------------------------
 
 
-def read_settled(folder: str, file: str) -> tuple[bytes | None, Signature]:
-    """The whole of a file, None if it changed meanwhile, and its signature. Raises Outside and OSError.
+def read_settled(folder: str, file: str, owners: frozenset[int] | None) -> tuple[bytes | None, Signature, int]:
+    """The whole of a file, None if it changed meanwhile, its signature, its owner. Raises Outside and OSError.
 
     Read in the tick of its last change, it may change once more and look the same: such a signature fits no scan.
     """
@@ -129,6 +141,7 @@ def read_settled(folder: str, file: str) -> tuple[bytes | None, Signature]:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             raise Outside(file, "it is no regular file")
+        _check_trust(folder, file, descriptor, before, owners)
         if before.st_size > MAX_BYTES:
             raise Outside(file, f"it has {before.st_size} bytes; at most {MAX_BYTES} are read")
         data = _read_all(descriptor, before.st_size)
@@ -136,11 +149,24 @@ def read_settled(folder: str, file: str) -> tuple[bytes | None, Signature]:
     finally:
         os.close(descriptor)
     signature = signature_of(after)
-    if signature_of(before) != signature or len(data) != after.st_size:
-        return None, signature
+    if signature_of(before) != signature or before.st_uid != after.st_uid or len(data) != after.st_size:
+        return None, signature, after.st_uid
     if time.time_ns() - after.st_ctime_ns < _TICK_NS:
         signature = Signature(signature.mtime_ns, 0, signature.size_bytes, signature.inode)
-    return data, signature
+    return data, signature, after.st_uid
+
+
+def _check_trust(
+    folder: str, file: str, descriptor: int, status: os.stat_result, owners: frozenset[int] | None
+) -> None:
+    """Raises Outside if somebody else could have written the file that is open, or put it where it is."""
+    path = os.path.join(folder, file)
+    fault = trust.of_file(path, status, owners) or trust.of_folder(os.path.dirname(path), os.geteuid())
+    if fault is None and os.path.islink(path):
+        target = os.readlink(f"/proc/self/fd/{descriptor}")
+        fault = trust.of_folder(os.path.dirname(target), os.geteuid())
+    if fault is not None:
+        raise Outside(file, fault.message, fault.fix, UNSAFE)
 
 
 def _read_all(descriptor: int, size_bytes: int) -> bytes:

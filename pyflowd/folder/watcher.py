@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 
+from watchdog import events
 from watchdog.events import (
     DirCreatedEvent,
     DirDeletedEvent,
@@ -42,6 +43,8 @@ _EVENTS: list[type[FileSystemEvent]] = [
     FileMovedEvent, FileClosedEvent, FileModifiedEvent, FileCreatedEvent, FileDeletedEvent,
     DirCreatedEvent, DirDeletedEvent, DirMovedEvent,
 ]  # fmt: skip
+_EVENTS += [getattr(events, name) for name in ("FileAttribEvent", "DirAttribEvent") if hasattr(events, name)]
+"""Another owner or mode; older versions of watchdog call that a modification."""
 
 
 class Watcher(FileSystemEventHandler):

@@ -46,6 +46,7 @@ class Code(StrEnum):
     GATE = "gate"
     MAX_PARALLEL = "max_parallel"
     MAX_TASKS = "max_tasks"
+    DRAINED = "drained"  # an administrator lets no task start
     BACK_OFF = "back_off"
     APPROVAL = "approval"
     WAIT = "wait"

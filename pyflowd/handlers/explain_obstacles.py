@@ -17,6 +17,7 @@ from pyflowd.protocol.views import StepView
 from pyflowd.render.layout import clean, plural
 from pyflowd.runtime.live import LiveRun
 from pyflowd.runtime.runs import Runs
+from pyflowd.runtime.sharing import Named
 
 BEHIND_TOLD = 2
 
@@ -25,9 +26,10 @@ Behind = Callable[[int, set[int]], Standing | None]
 
 
 class Obstacles:
-    """One for the host."""
+    """`named`: what may be told of a workflow's name."""
 
-    def __init__(self, runs: Runs, behind: Behind) -> None:
+    def __init__(self, runs: Runs, behind: Behind, named: Named) -> None:
+        self._named = named
         self.runs = runs
         self._behind = behind
 
@@ -35,6 +37,8 @@ class Obstacles:
 
     def of_run(self, live: LiveRun, seen: set[int]) -> tuple[Obstacle, ...]:
         """Of one that is queued."""
+        if self.runs.drained:
+            return (self._drained(),)
         if not live.admitted:
             return (self._overlap(live, seen),)
         places = self._places(live, RUN, seen)
@@ -52,7 +56,8 @@ class Obstacles:
         others = self.runs.of_workflow.get(live.meta.workflow, [])
         admitted = [each for each in others if each.admitted]
         ahead = sum(1 for each in others if not each.admitted and each.meta.run < live.meta.run)
-        first = admitted[0].meta.run if admitted else others[0].meta.run
+        aside = self.runs.aside.in_the_way(live.meta.workflow)
+        first = aside[0] if aside else admitted[0].meta.run if admitted else others[0].meta.run
         limit = live.workflow.concurrency.limit if live.workflow.concurrency else 1
         most = f"{limit} of them may be" if limit > 1 else "one may be"
         text = f"waits for run {first} of the same workflow: {most} live at a time"
@@ -75,7 +80,13 @@ class Obstacles:
             case _:
                 return ()
 
+    def _drained(self) -> Obstacle:
+        step = StepView(text="an administrator lets the host go on", command="pyflowctl undrain")
+        return Obstacle(code=Code.DRAINED, text=f"waits, as no task starts: {clean(self.runs.drained)}", step=step)
+
     def _queued(self, live: LiveRun, task: TaskRun, seen: set[int]) -> tuple[Obstacle, ...]:
+        if self.runs.drained:
+            return (self._drained(),)
         places = self._places(live, task.index, seen)
         if places:
             return places
@@ -137,9 +148,7 @@ class Obstacles:
             who = obstacle.holders or obstacle.before
             how = "held by" if obstacle.holders else "kept for"
             runs = list(dict.fromkeys(each.run for each in who))
-            told = ", ".join(f"run {run} ({self.runs.live[run].meta.workflow})" for run in runs[:3])
-            more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
-            text = f"waits for {named}" + (f", {how} {told}{more}" if runs else "")
+            text = f"waits for {named}" + (f", {how} {sharing.told(who, self._named)}" if runs else "")
             step = StepView(text="who holds places, and who waits", command="pyflowctl places")
             since_us = live.meta.created_us if node == RUN else None
             behind = self._standings(runs, seen)

@@ -85,7 +85,8 @@ class Standing(Struct, frozen=True, kw_only=True):
 
 
 def run_name(view: RunView) -> str:
-    return f"run {view.run} of {view.workflow}"
+    """Of one that whoever asks may not see without its number."""
+    return f"run {view.run} of {view.workflow}" if view.run else f"a run of {view.workflow}"
 
 
 def run_text(view: RunView) -> str:
@@ -112,6 +113,8 @@ def reason_text(reason: str | None, error: str, exit_code: int | None, signal: i
         return code if clean(error) in ("", f"exit code {exit_code}") else f"{clean(error)} ({code})"
     if known is Reason.SIGNAL and signal is not None:
         return f"{REASONS[known]} ({signal_name(signal)})"
+    if known is Reason.START_FAILED and error:
+        return clean(error)  # which says itself that it could not start
     return f"{REASONS[known]}: {clean(error)}" if error else REASONS[known]
 
 
@@ -255,7 +258,8 @@ def _requested(view: RunView) -> FactView:
 
 
 def _fact(view: RunView, code: Code, text: str, at_us: int | None = None, task: str = "") -> FactView:
-    return FactView(code=code, text=text, at_us=at_us, workflow=view.workflow, run=view.run, task=task)
+    workflow = view.workflow if view.run else ""
+    return FactView(code=code, text=text, at_us=at_us, workflow=workflow, run=view.run or None, task=task)
 
 
 # ---- Root, next steps -----------------------------------------------------------------------------------------------

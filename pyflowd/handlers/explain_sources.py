@@ -19,14 +19,16 @@ from pyflowd.events import (
     StoredEvent,
     TaskSettled,
 )
+from pyflowd.handlers.access import Sight
 from pyflowd.handlers.explain_obstacles import Obstacles
 from pyflowd.handlers.explain_run import Part, Standing, Tried
 from pyflowd.handlers.explain_task import NEEDS_TOLD, Need, TaskStanding
-from pyflowd.handlers.handlers_runs import RunHandlers
+from pyflowd.handlers.handlers_runs import RunHandlers, named
 from pyflowd.handlers.view_tasks import Found, Look, RunOf, nodes
 from pyflowd.model.states import RUN_TERMINAL, TASK_TERMINAL, AttemptState, Reason, RunState, Section, TaskState
 from pyflowd.model.workflow import Task, TriggerRule
 from pyflowd.protocol.views import EventView, RunView, TaskView
+from pyflowd.protocol.words import HIDDEN
 from pyflowd.render import sentences
 from pyflowd.runtime.live import LiveRun
 from pyflowd.runtime.tasklogs import TaskLogs
@@ -50,20 +52,22 @@ _event = msgspec.msgpack.Decoder(StoredEvent)
 
 
 class Sources:
-    """`obstacles` knows what live runs wait for."""
+    """As whoever asks may know them. `obstacles` knows what live runs wait for."""
 
-    def __init__(self, of_runs: RunHandlers, logs: TaskLogs) -> None:
+    def __init__(self, of_runs: RunHandlers, logs: TaskLogs, sight: Sight) -> None:
+        self.sight = sight
         self.of_runs = of_runs
         self.store = of_runs.store
         self.runs = of_runs.runs
         self.logs = logs
-        self.obstacles = Obstacles(of_runs.runs, self._behind)
+        self.obstacles = Obstacles(of_runs.runs, self._behind, named(sight))
 
     # ---- Runs
 
     def standing(self, run: int, *, attempts: int = ATTEMPTS_TOLD) -> Standing:
-        """How a run stands; `attempts` of each of its tasks are told. Raises NotFound."""
-        view = self.of_runs.view(run)
+        """How a run stands; `attempts` of each of its tasks are told. Raises NotFound, Refused."""
+        view = self.of_runs.view(run, self.sight)
+        self.runs.aside.check(run)
         if view.state not in RUN_TERMINAL:
             return self._live(view, set(), attempts)
         look = self._look(view)
@@ -79,7 +83,7 @@ class Sources:
     def brief(self, run: int) -> Standing | None:
         """The same without its tasks, where it has ended; None where it is forgotten."""
         try:
-            view = self.of_runs.view(run)
+            view = self.of_runs.view(run, self.sight)
         except NotFound:
             return None
         return Standing(view=view) if view.state in RUN_TERMINAL else self._live(view, set(), 0)
@@ -89,13 +93,17 @@ class Sources:
         if run in seen or len(seen) >= RUNS_TOLD:
             return None
         with suppress(NotFound):
-            view = self.of_runs.view(run)
+            view = self.of_runs.view(run, self.sight)
+            if not self.sight.sees(view.workflow):
+                return Standing(view=RunView(run=0, workflow=HIDDEN, state=view.state))
             return Standing(view=view) if view.state in RUN_TERMINAL else self._live(view, seen, 0)
         return None
 
     def _live(self, view: RunView, seen: set[int], attempts: int) -> Standing:
-        live = self.runs.live[view.run]
         seen.add(view.run)
+        if view.run in self.runs.aside.runs:
+            return Standing(view=view)
+        live = self.runs.live[view.run]
         if view.state == RunState.QUEUED:
             return Standing(view=view, obstacles=self.obstacles.of_run(live, seen))
         names, total = _under_way(live)
@@ -109,7 +117,12 @@ class Sources:
         )  # fmt: skip
 
     def _look(self, view: RunView) -> Look:
-        return Look(self.store, RunOf(view.run, self.of_runs.definition_of(view.digest), view.section))
+        return Look(
+            self.store,
+            RunOf(
+                view.run, self.of_runs.definition_of(view.digest), view.section, user_of=self.of_runs.workflows.user_of
+            ),
+        )
 
     def _cancel(self, run: int) -> CancelRequested | None:
         """The first that was accepted."""

@@ -117,6 +117,8 @@ def _state_facts(standing: TaskStanding) -> list[FactView]:
     for tried in part.tried:
         if tried.ended_us is not None or not part.obstacles:
             facts += attempt_facts(run, view.task, tried)
+    if view.user and view.started_us is not None:
+        facts.append(_fact(standing, Code.ATTEMPT, f"it runs as {clean(view.user)}", view.started_us))
     for item in standing.bad_items:
         text = f"{clean(item.view.task)} {task_text(item.view)}"
         facts.append(replace(_fact(standing, Code.ITEMS, text, item.view.ended_us), task=item.view.task))

@@ -61,7 +61,9 @@ REASONS: Mapping[Reason, str] = {
     Reason.SECRET_MISSING: "a secret that it names could not be had",
     Reason.CACHED: "the outputs of an earlier success were used again",
     Reason.REPLACED: "a newer run replaced it (overlap)",
+    Reason.OOM: "it needed more memory than there was, and the kernel killed it",
     Reason.DEADLINE: "it had not started by the deadline of the schedule that fired it",
+    Reason.RESTORED: "it was live in the backup that the store was restored from: nobody knows how it went on",
 }
 RULES: Mapping[TriggerRule, str] = {
     TriggerRule.ALL_OK: "none of the tasks that it needs failed, and at least one succeeded",

@@ -9,6 +9,7 @@ import shlex
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pyflowd.folder.listing import UNSAFE
 from pyflowd.handlers.explain import Code, deeper
 from pyflowd.handlers.explain_run import Standing, run_facts, run_name, run_text, steps
 from pyflowd.handlers.explain_run import answer as run_answer
@@ -226,7 +227,9 @@ def _steps(standing: WorkflowStanding) -> list[StepView]:
     if standing.state in ("broken", "stale") and standing.problems:
         problem = standing.problems[0]
         text = problem.fix or f"mend {clean(problem.file)}"
-        found.append(StepView(text=text, command=f"pyflowctl lint {shlex.quote(standing.path)}"))
+        # Of a file that others could have written the text may be in order.
+        command = "pyflowctl reload" if problem.code == UNSAFE else f"pyflowctl lint {shlex.quote(standing.path)}"
+        found.append(StepView(text=text, command=command))
     if standing.state == "removed":
         found.append(StepView(text=f"put {clean(standing.file)} back"))
     if standing.state == "paused":

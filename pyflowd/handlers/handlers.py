@@ -6,18 +6,20 @@ pulled after the turn's commit. So a reply promises only what has already happen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator
 from typing import Any
 
 import msgspec
 
 from pyflowd.base.peer import Peer
 from pyflowd.clock import US
-from pyflowd.control.control import Wait
-from pyflowd.control.replies import Replies
-from pyflowd.errors import Forbidden, Refused
+from pyflowd.control.control import NEXT_TURN, Wait, close_all
+from pyflowd.control.replies import Attached, Replies
+from pyflowd.errors import NoWorkflow, Refused
 from pyflowd.handlers import views
+from pyflowd.handlers.access import Sight
 from pyflowd.handlers.handlers_approvals import ApprovalHandlers
+from pyflowd.handlers.handlers_audit import AuditHandlers
 from pyflowd.handlers.handlers_backfill import BackfillHandlers
 from pyflowd.handlers.handlers_cache import CacheHandlers
 from pyflowd.handlers.handlers_definitions import DefinitionHandlers
@@ -28,14 +30,16 @@ from pyflowd.handlers.handlers_places import PlaceHandlers
 from pyflowd.handlers.handlers_runs import PROGRESS_QUIET_US, RunHandlers
 from pyflowd.handlers.handlers_secrets import SecretHandlers
 from pyflowd.handlers.handlers_simulation import SimulationHandlers
+from pyflowd.handlers.handlers_upkeep import UpkeepHandlers
 from pyflowd.model.states import RunState
 from pyflowd.protocol.requests import (
-    LEVELS,
     AnswerApproval,
     CancelBackfill,
     CancelRun,
+    CheckStore,
     ClearCache,
     DeliverHook,
+    DrainHost,
     Explain,
     GetArtifact,
     GetGraph,
@@ -47,6 +51,7 @@ from pyflowd.protocol.requests import (
     GetVersion,
     ListApprovals,
     ListArtifacts,
+    ListAudit,
     ListBackfills,
     ListCache,
     ListChanges,
@@ -59,6 +64,7 @@ from pyflowd.protocol.requests import (
     ListSecrets,
     ListSlots,
     ListWorkflows,
+    MakeBackup,
     PauseWorkflow,
     RekeySecrets,
     Reload,
@@ -71,6 +77,7 @@ from pyflowd.protocol.requests import (
     StartBackfill,
     StartRun,
     WatchRun,
+    operation,
 )
 from pyflowd.protocol.views import (
     Done,
@@ -80,6 +87,7 @@ from pyflowd.protocol.views import (
     HostView,
     NextPage,
     NextView,
+    SettingsView,
     SlotPage,
     VersionView,
     WorkflowPage,
@@ -87,14 +95,18 @@ from pyflowd.protocol.views import (
 )
 from pyflowd.protocol.words import Level
 from pyflowd.render import sentences
+from pyflowd.runtime.audit import Deed
 from pyflowd.runtime.expectation_watch import Expectations
 from pyflowd.runtime.handlers_hooks import HookHandlers
+from pyflowd.runtime.live_settings import LiveSettings, Reread
 from pyflowd.version import VERSION
 
 DAY_US = 86_400 * US
 PAGE = 200
 EVENTS_PAGE = 50
 """Few enough that what is said of them fits one frame: a stream goes on from there over a restart."""
+EVENTS_LOOKED_AT = 1_000
+"""In a turn, 3 ms: for those that somebody may see among all."""
 FAILED_SHOWN = 10
 PROBLEMS_SHOWN = 10
 """By `doctor`; `list` and `status` show all."""
@@ -110,7 +122,6 @@ class Handlers:
     def __init__(
         self,
         of_runs: RunHandlers,
-        groups: Mapping[Level, str],
         of_notifications: NotificationHandlers,
         of_logs: LogHandlers,
         of_approvals: ApprovalHandlers,
@@ -118,8 +129,11 @@ class Handlers:
         of_backfills: BackfillHandlers,
         expectations: Expectations,
         of_hooks: HookHandlers,
+        of_upkeep: UpkeepHandlers,
+        settings: LiveSettings,
     ) -> None:
-        """`groups`: whose members have a level."""
+        self.settings = settings
+        self.of_upkeep = of_upkeep
         self.of_backfills = of_backfills
         self.expectations = expectations
         self.of_runs = of_runs
@@ -131,7 +145,8 @@ class Handlers:
         self.definitions = of_runs.definitions
         self.health = of_runs.health
         self.clock = of_runs.clock
-        self.groups = groups
+        self.access = of_runs.access
+        self.audit = of_runs.audit
         of_cache = CacheHandlers(of_runs)
         of_definitions = DefinitionHandlers(of_runs)
         self._table: dict[type, Callable[[Any, Peer], Replies]] = {
@@ -173,82 +188,119 @@ class Handlers:
             ListPlaces: PlaceHandlers(of_runs).places,
             GetSimulationBasis: SimulationHandlers(of_runs).basis,
             DeliverHook: of_hooks.deliver,
-            ListFirings: of_hooks.list_firings,
+            ListFirings: lambda request, peer: of_hooks.list_firings(
+                request, *self.access.sight(peer).selected(request.workflow)
+            ),
+            MakeBackup: of_upkeep.backup,
+            CheckStore: of_upkeep.check,
+            DrainHost: of_upkeep.drain,
+            ListAudit: AuditHandlers(of_runs.store).records,
         }
 
     def handle(self, request: Request, peer: Peer) -> Replies:
-        """Check the level, act, and return the replies to be pulled after the commit. Raises PyflowError."""
-        needed = LEVELS[type(request)]
-        if isinstance(request, StartRun) and request.data:
-            needed = Level.ADMIN
-        if peer.level < needed:
-            raise Forbidden(f"{peer.name} may not do this; {self._remedy(needed)}")
-        if needed > Level.READ:
-            self.health.check_writable()
-        return self._table[type(request)](request, peer)
+        """Judge, act, record, and return the replies to be pulled after the commit. Raises PyflowError."""
+        try:
+            return self.audit.during(Deed(request, peer), lambda: self._judged(request, peer))
+        except NoWorkflow as error:
+            raise self._unknown(error, peer) from None
 
-    def _remedy(self, needed: Level) -> str:
-        group = self.groups.get(needed)
-        if group is None:
-            return "only root and the account that pyflowd runs as may"
-        return f"ask the administrator to make you a member of the group {group}"
+    def _judged(self, request: Request, peer: Peer) -> Replies:
+        workflow = self.access.authorise(request, peer)
+        if operation(request).changes:
+            self.health.check_writable()
+        replies = self._table[type(request)](request, peer)
+        return replies if peer.level is Level.ADMIN else self._guarded(replies, request, workflow, peer)
+
+    def _guarded(self, replies: Replies, request: Request, workflow: str, peer: Peer) -> Replies:
+        """The same for as long as the workflow that they are about may be seen: a definition may come in between."""
+        try:
+            for reply in replies:
+                if workflow and not self.access.sight(peer).sees(workflow):
+                    close_all(reply.descriptors if isinstance(reply, Attached) else ())
+                    raise self.access.unseen(request, workflow, peer)
+                yield reply
+        except NoWorkflow as error:
+            raise self._unknown(error, peer) from None
+
+    def _unknown(self, error: NoWorkflow, peer: Peer) -> NoWorkflow:
+        """The same error with no name in it that whoever asks may not know."""
+        told = self.access.no_workflow(error.name, peer)
+        told.denied = error.denied
+        return told
 
     # ---- The host
 
-    def _host(self, _: GetHost, __: Peer) -> Replies:
-        now_us = self.clock.wall_us()
+    def _host(self, _: GetHost, peer: Peer) -> Replies:
+        now_us, sight = self.clock.wall_us(), self.access.sight(peer)
+        suffix, of = sight.selected()
         # A run that a full disk keeps from being recorded is in memory only: it is not shown.
-        live = [self.of_runs.view(run) for run in sorted(self.runs.live) if self.store.one_or_none("run", run)]
-        ended: dict[str, int] = dict(self.store.rows("ended_since", now_us - DAY_US))
-        failed = self.store.rows("runs_by_state", RunState.FAILED, RUN_MAX, now_us - DAY_US, FAILED_SHOWN)
+        seen = [run for run, each in sorted(self.runs.live.items()) if sight.sees(each.meta.workflow)]
+        live = [self.of_runs.view(run, sight) for run in seen if self.store.one_or_none("run", run)]
+        ended: dict[str, int] = dict(self.store.rows(f"ended_since{suffix}", *of, now_us - DAY_US))
+        if suffix:
+            failed = self.store.rows(f"failed_since{suffix}", *of, now_us - DAY_US, FAILED_SHOWN)
+        else:
+            failed = self.store.rows("runs_by_state", RunState.FAILED, RUN_MAX, now_us - DAY_US, FAILED_SHOWN)
         yield HostView(
             version=VERSION,
             pid=self.health.pid,
             started_us=self.health.started_us,
             now_us=now_us,
             root=self.health.label,
-            workflows=len(self.workflows.entries),
+            workflows=sum(map(sight.sees, self.workflows.entries)),
             running=[view for view in live if view.state == RunState.RUNNING],
             queued=[view for view in live if view.state == RunState.QUEUED],
-            failed=[views.run_view(row) for row in failed],
+            failed=[self.of_runs.seen(views.run_view(row), sight) for row in failed],
             succeeded_24h=ended.get(RunState.SUCCEEDED, 0),
             failed_24h=ended.get(RunState.FAILED, 0),
-            next=self._next_views(None, 3),
-            problems=self.definitions.problems(),
-            warnings=[*self.health.warnings(), *self.workflows.warnings(), *self.expectations.warnings()],
-            approvals=self.of_approvals.waiting(),
-            backfills=self.of_backfills.open_views(),
+            next=self._next_views(None, 3, sight),
+            problems=self.definitions.problems(sight.sees_host),
+            warnings=[
+                *self.health.warnings(sight.sees_host),
+                *self.workflows.warnings(sight.sees),
+                *self.expectations.warnings(sight.sees),
+            ],
+            approvals=self.of_approvals.waiting(sight),
+            backfills=self.of_backfills.open_views(sight),
         )
 
-    def _health(self, _: GetHealth, __: Peer) -> Replies:
-        problems = self.definitions.problems()
+    def _health(self, _: GetHealth, peer: Peer) -> Replies:
+        sight = self.access.sight(peer)
+        problems = self.definitions.problems(sight.sees_host)
         found = [("warning", "definitions", str(problem)) for problem in problems[:PROBLEMS_SHOWN]]
         if len(problems) > PROBLEMS_SHOWN:
             found.append(("warning", "definitions", f"and {len(problems) - PROBLEMS_SHOWN} more; see: pyflowctl list"))
         if not problems:
             found.append(
-                ("ok", "definitions", f"{len(self.workflows.entries)} in force, no file is refused or ignored")
+                (
+                    "ok",
+                    "definitions",
+                    f"{sum(map(sight.sees, self.workflows.entries))} in force, no file is refused or ignored",
+                )
             )
-        found += [("warning", "secrets", fault) for fault in self.of_secrets.faults()]
-        held = [("warning", "schedules", text) for text in self.workflows.held_all()]
-        yield HealthView(checks=[*self.health.checks(), *found, *held])
+        found += [("warning", "secrets", fault) for fault in self.of_secrets.faults(sight.sees)]
+        held = [("warning", "schedules", text) for text in self.workflows.held_all(sight.sees)]
+        yield HealthView(checks=[*self.health.checks(sight.sees_host), *found, *held, *self.of_upkeep.checks()])
 
     def _version(self, _: GetVersion, __: Peer) -> Replies:
         yield VersionView(version=VERSION, pid=self.health.pid)
 
     # ---- Workflows
 
-    def _workflows(self, _: ListWorkflows, __: Peer) -> Replies:
-        last = {row[1]: views.run_view(row) for row in self.store.rows("newest_runs")}
-        found = [self._with_approvals(view) for view in self.definitions.views(last)]
+    def _workflows(self, _: ListWorkflows, peer: Peer) -> Replies:
+        sight = self.access.sight(peer)
+        newest = (views.run_view(row) for row in self.store.rows("newest_runs") if sight.sees(row[1]))
+        last = {view.workflow: self.of_runs.seen(view, sight) for view in newest}
+        found = [self._with_approvals(view, sight) for view in self.definitions.views(last, sight.sees)]
         for at in range(0, len(found), PAGE):
             yield WorkflowPage(workflows=found[at : at + PAGE])
         # On a page of their own: one that is too long for a frame is cut in two, and would tell them twice.
-        if not found or self.definitions.notes():
-            yield WorkflowPage(workflows=[], notes=self.definitions.notes())
+        notes = self.definitions.notes(sight.sees_host)
+        if not found or notes:
+            yield WorkflowPage(workflows=[], notes=notes)
 
-    def _with_approvals(self, view: WorkflowView) -> WorkflowView:
-        waiting = self.of_approvals.waiting(view.workflow)
+    def _with_approvals(self, view: WorkflowView, sight: Sight) -> WorkflowView:
+        waiting = self.of_approvals.waiting(sight, view.workflow)
         return msgspec.structs.replace(view, approvals=waiting) if waiting else view
 
     def _pause(self, request: PauseWorkflow, peer: Peer) -> Replies:
@@ -261,37 +313,43 @@ class Handlers:
     def _one_workflow(self, name: str) -> Replies:
         yield WorkflowPage(workflows=[self.definitions.view(name, None)])
 
-    def _reload(self, _: Reload, __: Peer) -> Replies:
+    def _reload(self, _: Reload, peer: Peer) -> Replies:
         self.definitions.rescan(believe_gone=True)
-        if self.workflows.calendars is not None:
+        found = self.settings.reload()
+        if self.workflows.calendars is not None and not found.error:
             self.workflows.calendars.reload()
-        return self._reloaded()
+        return self._reloaded(found, peer)
 
-    def _reloaded(self) -> Replies:
+    def _reloaded(self, found: Reread, peer: Peer) -> Replies:
         calendars = self.workflows.calendars
         while self.definitions.busy or (calendars is not None and calendars.busy):
             yield Wait(frozenset({"workflows"}))
-        yield from self._workflows(ListWorkflows(), _NOBODY)
+        yield from self._workflows(ListWorkflows(), peer)
+        if found.error:
+            raise Refused(f"{found.error}; the settings from before stay in force")
+        if found.live or found.restart:
+            yield SettingsView(live=list(found.live), restart=list(found.restart))
         yield Done(exit_status=Refused.exit_status if self.definitions.refused else 0)
 
     # ---- Time
 
-    def _next_views(self, workflow: str | None, limit: int) -> list[NextView]:
-        return self.workflows.upcoming(workflow, limit)
+    def _next_views(self, workflow: str | None, limit: int, sight: Sight) -> list[NextView]:
+        hidden = () if sight.sees_all else {name for name in self.workflows.entries if not sight.sees(name)}
+        return self.workflows.upcoming(workflow, limit, hidden)
 
-    def _next(self, request: ListNext, _: Peer) -> Replies:
+    def _next(self, request: ListNext, peer: Peer) -> Replies:
         if request.workflow is not None:
             self.workflows.find(request.workflow)
         if request.limit > NEXT_MAX:
             raise Refused(f"{request.limit} coming slots are asked for; at most {NEXT_MAX} are computed")
         none = "" if request.workflow is None else self.workflows.idle(request.workflow)
-        yield NextPage(slots=self._next_views(request.workflow, request.limit), none=none)
+        slots = self._next_views(request.workflow, request.limit, self.access.sight(peer))
+        yield NextPage(slots=slots, none=none)
 
-    def _slots(self, request: ListSlots, _: Peer) -> Replies:
+    def _slots(self, request: ListSlots, peer: Peer) -> Replies:
         """Rows of the ledger from `since` on; with a limit the newest so many of them."""
         since_us = request.since_us or 0
-        of = () if request.workflow is None else (request.workflow,)
-        suffix = "" if request.workflow is None else "_of_workflow"
+        suffix, of = self.access.sight(peer).selected(request.workflow)
         count: int = self.store.one(f"slots_count{suffix}", *of, since_us)[0]
         if not count and request.workflow is not None:
             self.workflows.find(request.workflow)
@@ -305,35 +363,53 @@ class Handlers:
 
     # ---- Events
 
-    def _events(self, request: ListEvents, _: Peer) -> Replies:
+    def _events(self, request: ListEvents, peer: Peer) -> Replies:
+        """Of one run, or all that whoever asks may see; each page by what he may see then."""
         of = () if request.run is None else (request.run,)
         suffix = "" if request.run is None else "_of_run"
         if request.run is not None:
             self.of_runs.bare_view(request.run)
-        if request.after is None:
+        after = request.after
+        if after is None and (request.run is not None or self.access.sight(peer).sees_all):
             first = self.store.one_or_none(f"newest_event{suffix}", *of, request.limit - 1)
             after = first[0] - 1 if first else 0
-        else:
-            after = request.after
+        elif after is None:
+            after = yield from self._before_newest(request.limit, peer)
         empty = not request.follow
         while True:
             rows = list(self.store.rows(f"events{suffix}_after", *of, after, EVENTS_PAGE))
-            if rows or empty:
+            sight, names = self.access.sight(peer), dict[int, str]()
+            events = [self._event(row, names) for row in rows]
+            seen = [event for event in events if self._is_seen(event, sight)]
+            after = rows[-1][0] if rows else after
+            if seen or (empty and not rows):
                 empty = False
-                names: dict[int, str] = {}
-                yield EventPage(events=[self._event(row, names) for row in rows])
-                after = rows[-1][0] if rows else after
+                yield EventPage(events=seen)
+            elif rows:
+                yield NEXT_TURN
             elif request.follow:
                 yield Wait(frozenset({"events"}), PROGRESS_QUIET_US // 10)
             else:
                 return
 
+    def _before_newest(self, limit: int, peer: Peer) -> Generator[Wait, None, int]:
+        """The event before the newest `limit` of those that are seen; a piece a turn, as others may be many."""
+        before, left = RUN_MAX, limit
+        while rows := list(self.store.rows("events_before", before, EVENTS_LOOKED_AT)):
+            sight = self.access.sight(peer)
+            for event, run, workflow, body in rows:
+                left -= sight.sees(workflow or "") if run is not None else sight.sees_host(sentences.workflow_of(body))
+                if not left:
+                    return int(event) - 1
+            before = rows[-1][0]
+            yield NEXT_TURN
+        return 0
+
+    def _is_seen(self, event: EventView, sight: Sight) -> bool:
+        return sight.sees(event.workflow) if event.run is not None else sight.sees_host(event.workflow)
+
     def _event(self, row: Any, names: dict[int, str]) -> EventView:
         run = row[1]
         if run is not None and run not in names:
-            found = self.store.one_or_none("run", run)
-            names[run] = found[1] if found else ""
+            names[run] = self.access.workflow_of_run(run)
         return sentences.event_view(row, names.get(run, "") if run is not None else "")
-
-
-_NOBODY = Peer(uid=-1, gid=-1, pid=0)

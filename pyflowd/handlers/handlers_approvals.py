@@ -9,6 +9,7 @@ from pyflowd.clock import US
 from pyflowd.control.replies import Replies
 from pyflowd.engine.state import TaskRun
 from pyflowd.errors import Forbidden, NotFound, Refused
+from pyflowd.handlers.access import Sight
 from pyflowd.handlers.handlers_runs import RunHandlers
 from pyflowd.model.kinds import Approval
 from pyflowd.model.states import TaskState
@@ -26,16 +27,18 @@ class ApprovalHandlers:
 
     def __init__(self, of_runs: RunHandlers, inside: InsideTasks) -> None:
         self.of_runs = of_runs
+        self.access = of_runs.access
+        self.audit = of_runs.audit
         self.runs = of_runs.runs
         self.inside = inside
 
-    def waiting(self, workflow: str | None = None) -> list[ApprovalView]:
-        """What waits for an answer, the oldest run first."""
+    def waiting(self, sight: Sight, workflow: str | None = None) -> list[ApprovalView]:
+        """What waits for an answer, the oldest run first; of the workflows that are seen."""
         live = self.runs.of_workflow.get(workflow, []) if workflow is not None else list(self.runs.live.values())
-        return [_view(each, task) for each in live for task in _waiting(each)]
+        return [_view(each, task) for each in live if sight.sees(each.meta.workflow) for task in _waiting(each)]
 
-    def list_approvals(self, _: ListApprovals, __: Peer) -> Replies:
-        found = self.waiting()
+    def list_approvals(self, _: ListApprovals, peer: Peer) -> Replies:
+        found = self.waiting(self.access.sight(peer))
         for at in range(0, max(1, len(found)), PAGE):
             yield ApprovalPage(approvals=found[at : at + PAGE])
 
@@ -51,6 +54,7 @@ class ApprovalHandlers:
             raise Forbidden(f"{peer.name} may not answer {request.task} of run {live.meta.run}: {refusal}")
         if len(request.comment) > COMMENT_MAX:
             raise Refused(f"the comment has {len(request.comment)} characters; {COMMENT_MAX} are taken: shorten it")
+        self.audit.about(live.meta.workflow, live.meta.run)
         self.inside.answer(live, task, peer.name, request.comment, request.choice, approve=request.approve)
         return self._answered(live, task, request, peer)
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from pyflowd.base.peer import Peer
 from pyflowd.control.replies import Replies
 from pyflowd.errors import Refused
+from pyflowd.handlers.access import Sight
 from pyflowd.handlers.handlers_runs import RunHandlers
 from pyflowd.language import params as parameters
 from pyflowd.model.states import SlotReason
@@ -119,16 +120,19 @@ class BackfillHandlers:
         yield replace(self._view(self.backfills.find(number)), left_out=left_out)
 
     def cancel(self, request: CancelBackfill, peer: Peer) -> Replies:
-        return self._said(self.backfills.cancel(request.backfill, peer.name).backfill)
+        found = self.backfills.cancel(request.backfill, peer.name)
+        self.of_runs.audit.about(found.workflow)
+        return self._said(found.backfill)
 
-    def list_backfills(self, request: ListBackfills, _: Peer) -> Replies:
-        rows = list(self.store.rows("backfills", request.limit))
+    def list_backfills(self, request: ListBackfills, peer: Peer) -> Replies:
+        suffix, of = self.of_runs.access.sight(peer).selected()
+        rows = list(self.store.rows(f"backfills{suffix}", *of, request.limit))
         for at in range(0, max(1, len(rows)), PAGE):
             yield BackfillPage(backfills=[self._view(self.backfills.as_it_is(row)) for row in rows[at : at + PAGE]])
 
-    def open_views(self) -> list[BackfillView]:
-        """Those that have not ended."""
-        return [self._view(each) for each in self.backfills.open]
+    def open_views(self, sight: Sight) -> list[BackfillView]:
+        """Those that have not ended, of the workflows that are seen."""
+        return [self._view(each) for each in self.backfills.open if sight.sees(each.workflow)]
 
     def _view(self, found: Backfill) -> BackfillView:
         return BackfillView(

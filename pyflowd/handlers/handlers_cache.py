@@ -21,16 +21,17 @@ class CacheHandlers:
         self.runs = of_runs.runs
         self.store = of_runs.store
         self.workflows = of_runs.workflows
+        self.access = of_runs.access
 
-    def list_entries(self, request: ListCache, _: Peer) -> Replies:
+    def list_entries(self, request: ListCache, peer: Peer) -> Replies:
         """A page is read as it is pulled, whole: an open cursor would hold the reader to an old state for all."""
-        of = () if request.workflow is None else (request.workflow,)
-        name = "cache_entries" + ("_of_workflow" if of else "")
-        after: tuple[str, ...] = ("",) * (4 - len(of))
+        suffix, of = self.access.sight(peer).selected(request.workflow)
+        keys = slice(0 if request.workflow is None else 1, 4)
+        after: tuple[str, ...] = ("",) * 4
         told = False
-        while rows := list(self.store.rows(name, *of, *after, PAGE)):
+        while rows := list(self.store.rows(f"cache_entries{suffix}", *of, *after[keys], PAGE)):
             yield CachePage(entries=[_view(row) for row in rows])
-            after, told = rows[-1][len(of) : 4], True
+            after, told = rows[-1][:4], True
         if not told:
             if request.workflow is not None:
                 self.workflows.find(request.workflow)

@@ -6,6 +6,7 @@ As all handlers it acts when it is called, and its replies are pulled after the 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from pyflowd.base.peer import Peer
@@ -15,7 +16,8 @@ from pyflowd.errors import NotFound, Refused, Unavailable
 from pyflowd.folder.loader_frames import Leaf
 from pyflowd.handlers import views
 from pyflowd.handlers.handlers_runs import PAGE, RunHandlers
-from pyflowd.model.workflow import Workflow
+from pyflowd.model.kinds import ProcessKind
+from pyflowd.model.workflow import Task, Workflow, all_tasks
 from pyflowd.protocol.requests import ListChanges, ShowWorkflow
 from pyflowd.protocol.views import ChangePage, ChangeView, DefinitionView, OriginView, WorkflowView
 from pyflowd.runtime.workflows import Entry
@@ -133,6 +135,7 @@ class DefinitionHandlers:
             handlers=views.handler_names(definition),
             origin=origin,
             in_force=version.in_force,
+            users=sorted({self.workflows.user_of(definition, task) for task in _processes(definition)} - {""}),
         )
 
     # ---- Over time
@@ -171,6 +174,10 @@ class DefinitionHandlers:
         if problem:
             raise Refused(f"{version.workflow}: {problem}")
         yield self._view(version, text, [_origin(leaf) for leaf in leaves])
+
+
+def _processes(definition: Workflow) -> Iterator[Task]:
+    return (task for _, task in all_tasks(definition) if isinstance(task.kind, ProcessKind))
 
 
 def _change(row: Row, *, in_force: bool = False) -> ChangeView:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from pyflowd.base.peer import Peer
 from pyflowd.control.replies import Replies
 from pyflowd.errors import Refused
+from pyflowd.handlers.access import Sight
 from pyflowd.handlers.explain import Code, on_a_screen
 from pyflowd.handlers.explain_definitions import DefinitionSources
 from pyflowd.handlers.explain_ledger import Ledger
@@ -33,57 +34,57 @@ class ExplainHandlers:
         self.of_runs = of_runs
         self.workflows = of_runs.workflows
         self.health = of_runs.health
-        self.runs = Sources(of_runs, logs)
+        self.logs = logs
         self.ledger = Ledger(of_runs)
         self.definitions = DefinitionSources(of_runs)
 
-    def explain(self, request: Explain, _: Peer) -> Replies:
-        view = self._explanation(request)
+    def explain(self, request: Explain, peer: Peer) -> Replies:
+        view = self._explanation(request, self.of_runs.access.sight(peer))
         yield view if request.all else on_a_screen(view)
 
-    def _explanation(self, request: Explain) -> ExplanationView:
+    def _explanation(self, request: Explain, sight: Sight) -> ExplanationView:
+        runs, host = Sources(self.of_runs, self.logs, sight), self._host(sight)
         of, attempts = request.of, ATTEMPTS_ALL if request.all else ATTEMPTS_TOLD
         is_run = of.isascii() and of.isdigit() and of not in self.workflows.entries
         if request.at_us is not None:
             if request.task is not None or is_run:
                 raise Refused("a time names a slot of a workflow: leave out the task, and name a workflow, not a run")
-            return self._slot(of, request.at_us)
+            return self._slot(of, request.at_us, runs, host)
         if request.task is not None:
-            run = self.of_runs.view(self.of_runs.find_run(of))
-            return explain_task(self.runs.task_standing(run, request.task, attempts=attempts), self._host())
+            run = self.of_runs.view(self.of_runs.find_run(of), sight)
+            return explain_task(runs.task_standing(run, request.task, attempts=attempts), host)
         if is_run:
-            run_standing = self.runs.standing(self.of_runs.find_run(of), attempts=attempts)
-            return explain_run(run_standing, self._host())
-        return self._workflow(of)
+            return explain_run(runs.standing(self.of_runs.find_run(of), attempts=attempts), host)
+        return self._workflow(of, runs, host)
 
-    def _host(self) -> list[FactView]:
-        """What is wrong with the host and the daemon."""
-        held = self.of_runs.definitions.held
+    def _host(self, sight: Sight) -> list[FactView]:
+        """What is wrong with the host and the daemon, as far as it is theirs to know."""
+        held = self.of_runs.definitions.held if sight.sees_host("") else ""
         warnings = [
-            *self.health.warnings(),
-            *self.workflows.warnings(),
+            *self.health.warnings(sight.sees_host),
+            *self.workflows.warnings(sight.sees),
             *([f"workflows folder: {held}"] if held else []),
         ]
         return [FactView(code=Code.HOST, text=text) for text in warnings]
 
-    def _workflow(self, name: str) -> ExplanationView:
-        run = self.runs.run_of_workflow(name)
+    def _workflow(self, name: str, runs: Sources, host: list[FactView]) -> ExplanationView:
+        run = runs.run_of_workflow(name)
         standing = self.definitions.standing(name, has_run=run is not None)
         newest, skipped = self.ledger.newest(name)
         standing = replace(
-            standing, newest=self._with_run(newest), skipped=self._with_run(skipped),
-            last=None if run is None else self.runs.standing(run, attempts=1),
-            live_runs=len(self.runs.runs.of_workflow.get(name, ())),
+            standing, newest=self._with_run(newest, runs), skipped=self._with_run(skipped, runs),
+            last=None if run is None else runs.standing(run, attempts=1),
+            live_runs=len(runs.runs.of_workflow.get(name, ())),
         )  # fmt: skip
-        return explain_workflow(standing, self._host())
+        return explain_workflow(standing, host)
 
-    def _slot(self, name: str, at_us: int) -> ExplanationView:
+    def _slot(self, name: str, at_us: int, runs: Sources, host: list[FactView]) -> ExplanationView:
         question = self.ledger.question(name, at_us)
-        slots = tuple(slot for each in question.slots if (slot := self._with_run(each.view)))
-        return explain_slot(replace(question, slots=slots), self._host())
+        slots = tuple(slot for each in question.slots if (slot := self._with_run(each.view, runs)))
+        return explain_slot(replace(question, slots=slots), host)
 
-    def _with_run(self, view: SlotView | None) -> SlotStanding | None:
+    def _with_run(self, view: SlotView | None, runs: Sources) -> SlotStanding | None:
         if view is None:
             return None
-        behind = None if view.run is None else self.runs.brief(view.run)
+        behind = None if view.run is None else runs.brief(view.run)
         return SlotStanding(view=view, behind=behind, around=tuple(self.ledger.around(view)))

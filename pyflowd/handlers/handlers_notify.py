@@ -7,8 +7,10 @@ from collections.abc import Iterable
 import msgspec
 
 from pyflowd.base.peer import Peer
+from pyflowd.control.control import NEXT_TURN
 from pyflowd.control.replies import Replies
 from pyflowd.errors import Refused
+from pyflowd.handlers.access import Access
 from pyflowd.notify.notify import Message
 from pyflowd.protocol.requests import ListNotifications, SendNotification
 from pyflowd.protocol.views import NotificationPage, NotificationView
@@ -17,13 +19,15 @@ from pyflowd.runtime.runs import Runs
 from pyflowd.store.store import Row
 
 PAGE = 200
+_NUMBER_MAX = (1 << 63) - 1
 _message = msgspec.msgpack.Decoder(Message).decode
 
 
 class NotificationHandlers:
     """As `Handlers`: acts when called, answers when pulled."""
 
-    def __init__(self, runs: Runs, notifier: Notifier) -> None:
+    def __init__(self, runs: Runs, notifier: Notifier, access: Access) -> None:
+        self.access = access
         self.runs = runs
         self.store = runs.store
         self.notifier = notifier
@@ -38,10 +42,20 @@ class NotificationHandlers:
     def _one(self, number: int) -> Replies:
         yield NotificationPage(notifications=self._views([self.store.one("notification", number)]))
 
-    def spool(self, request: ListNotifications, _: Peer) -> Replies:
-        rows = list(self.store.rows("notifications", request.limit))
-        for at in range(0, max(1, len(rows)), PAGE):
-            yield NotificationPage(notifications=self._views(rows[at : at + PAGE]))
+    def spool(self, request: ListNotifications, peer: Peer) -> Replies:
+        """Of those that whoever asks may see the newest, a page a turn: only the message says what it is about."""
+        before, left = _NUMBER_MAX, request.limit
+        while left > 0 and (rows := list(self.store.rows("notifications_before", before, PAGE))):
+            sight = self.access.sight(peer)
+            found = [view for view in self._views(rows) if sight.sees_host(view.workflow)][:left]
+            before = rows[-1][0]
+            if found:
+                left -= len(found)
+                yield NotificationPage(notifications=found)
+            else:
+                yield NEXT_TURN
+        if left == request.limit:
+            yield NotificationPage(notifications=[])
 
     def _views(self, rows: Iterable[Row]) -> list[NotificationView]:
         return [self._view(row) for row in rows]

@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 
 from pyflowd.base.peer import Peer
-from pyflowd.control.control import Wait
+from pyflowd.control.control import NEXT_TURN, Wait
 from pyflowd.control.replies import EXIT_OF_RUN, Replies
 from pyflowd.engine import rerun
 from pyflowd.engine.fanout import is_item
 from pyflowd.engine.sections import in_progress
 from pyflowd.engine.state import Run, TaskRun
-from pyflowd.errors import NotFound, PyflowError, Refused, nearest
+from pyflowd.errors import NoRun, NotFound, PyflowError, Refused, nearest
 from pyflowd.events import RunCreated
 from pyflowd.folder.definitions import Definitions
 from pyflowd.folder.loader_frames import Loaded, Rejected
 from pyflowd.handlers import views
+from pyflowd.handlers.access import Access, Sight
 from pyflowd.handlers.view_tasks import RunOf, nodes, planned, planned_handlers, task_pages
 from pyflowd.language import params as parameters
 from pyflowd.model.problem import Problem
 from pyflowd.model.states import RUN_TERMINAL, TASK_TERMINAL, RunState, Section, TaskState
-from pyflowd.model.workflow import Workflow
+from pyflowd.model.workflow import Task, Workflow
 from pyflowd.protocol.requests import CancelRun, GetGraph, GetRun, ListRuns, RerunRun, StartRun, WatchRun
 from pyflowd.protocol.views import Done, GraphView, PlanView, RunPage, RunView, TaskPage, TaskView
+from pyflowd.protocol.words import HIDDEN
 from pyflowd.render import diff
 from pyflowd.runtime import idempotency
+from pyflowd.runtime.audit import Audit
 from pyflowd.runtime.health import Health
 from pyflowd.runtime.live import LiveRun
+from pyflowd.runtime.rights import Groups
 from pyflowd.runtime.runs import Runs, fold
 from pyflowd.runtime.sampler import Sampler
 from pyflowd.runtime.workflows import Workflows
@@ -39,6 +45,8 @@ from pyflowd.store.store import Store
 PAGE = 200
 RUN_MAX = (1 << 63) - 1
 """Greatest integer of SQLite."""
+LOOKED_AT = 1_000
+"""Runs in a turn, 5 ms, for those that somebody may see."""
 NEAREST_MAX = 200
 """Names that a misspelt one is compared with."""
 EVENT_SHOWN_BYTES = 64 << 10
@@ -65,7 +73,11 @@ class RunHandlers:
         definitions: Definitions,
         sampler: Sampler,
         health: Health,
+        access: Access,
+        audit: Audit,
     ) -> None:
+        self.access = access
+        self.audit = audit
         self.store = store
         self.runs = runs
         self.workflows = workflows
@@ -74,9 +86,9 @@ class RunHandlers:
         self.health = health
         self.clock = runs.clock
 
-    def view(self, run: int) -> RunView:
-        """A run with its counts; raises NotFound."""
-        view = self._with_live(self.bare_view(run))
+    def view(self, run: int, sight: Sight) -> RunView:
+        """A run with its counts, as whoever asks may see it; raises NotFound."""
+        view = self._with_live(self.bare_view(run), sight)
         live = self.runs.live.get(run)
         return views.counted(view, self.store, _running(live) if live else ())
 
@@ -85,8 +97,9 @@ class RunHandlers:
         event = live.meta.event if live else self.runs.event_of(run)
         return event if event is not None and len(msgspec.msgpack.encode(event)) <= EVENT_SHOWN_BYTES else None
 
-    def _with_live(self, view: RunView) -> RunView:
+    def _with_live(self, view: RunView, sight: Sight) -> RunView:
         """With what the store does not know: whether it is being stopped, and which run it waits for."""
+        view = self.seen(view, sight)
         live = self.runs.live.get(view.run)
         if live is None:
             return view
@@ -94,9 +107,18 @@ class RunHandlers:
         view = msgspec.structs.replace(view, stopping=live.run.stopping.value, outcome=outcome)
         if view.state != RunState.QUEUED:
             return view
-        if live.admitted:
-            return msgspec.structs.replace(view, why_queued=self.runs.why_queued(live))
-        return msgspec.structs.replace(view, waits_for=self.runs.of_workflow[view.workflow][0].meta.run)
+        if live.admitted or self.runs.drained:
+            return msgspec.structs.replace(view, why_queued=self.runs.why_queued(live, named(sight)))
+        in_the_way = self.runs.aside.in_the_way(view.workflow)
+        return msgspec.structs.replace(
+            view, waits_for=in_the_way[0] if in_the_way else self.runs.of_workflow[view.workflow][0].meta.run
+        )
+
+    def seen(self, view: RunView, sight: Sight) -> RunView:
+        """Without the run that called it, where that is of a workflow that may not be seen."""
+        if view.parent is None or sight.sees_all or sight.sees(self.access.workflow_of_run(view.parent)):
+            return view
+        return msgspec.structs.replace(view, parent=None, parent_task="")
 
     def bare_view(self, run: int) -> RunView:
         try:
@@ -104,7 +126,7 @@ class RunHandlers:
                 raise LookupError
             return views.run_view(self.store.one("run", run))
         except LookupError:
-            raise NotFound(f"no run {str(run)[:20]}; `pyflowctl history` shows what there is") from None
+            raise NoRun(run) from None
 
     def find_run(self, of: str) -> int:
         """A run id, or the newest run of the workflow of that name."""
@@ -119,12 +141,13 @@ class RunHandlers:
     def definition_of(self, digest: str) -> Workflow:
         return self.workflows.compiled(digest)
 
-    def get_run(self, request: GetRun, _: Peer) -> Replies:
-        view = self.view(self.find_run(request.of))
+    def get_run(self, request: GetRun, peer: Peer) -> Replies:
+        sight = self.access.sight(peer)
+        view = self.view(self.find_run(request.of), sight)
         yield msgspec.structs.replace(view, event=self._event(view.run))
         run = RunOf(
             view.run, self.definition_of(view.digest), view.section, self.sampler.of_run(view.run),
-            self.runs.waits_of(view.run),
+            self.runs.waits_of(view.run, named(sight)), self.workflows.user_of,
         )  # fmt: skip
         for page in task_pages(self.store, run, all_items=request.items):
             yield TaskPage(tasks=page)
@@ -145,29 +168,44 @@ class RunHandlers:
             handlers=[task for task in shown if task.section],
         )
 
-    def list_runs(self, request: ListRuns, _: Peer) -> Replies:
+    def list_runs(self, request: ListRuns, peer: Peer) -> Replies:
         states = [state.value for state in RunState]
         if request.state is not None and request.state not in states:
             raise Refused(
                 f'"{request.state}" is no state of a run{nearest(request.state, states)}: {", ".join(states)}'
             )
         since_us = request.since_us or 0
-        of: tuple[str, ...] = ()
-        name = "runs"
+        if request.workflow and self.store.one("newest_run", request.workflow)[0] is None:
+            self.workflows.find(request.workflow)
+        sight = self.access.sight(peer)
+        suffix, of = "", tuple[Any, ...]()
         if request.workflow:
-            name, of = f"{name}_of_workflow", (request.workflow,)
-            if self.store.one("newest_run", request.workflow)[0] is None:
-                self.workflows.find(request.workflow)
+            suffix, of = "_of_workflow", (request.workflow,)
+        elif not sight.sees_host(""):
+            suffix, of = "_seen", (json.dumps(sight.seen()),)
         if request.state:
-            name, of = f"{name}_by_state", (*of, request.state)
-        return self._run_pages(name, of, since_us, request.limit)
+            suffix, of = f"{suffix}_by_state", (*of, request.state)
+        return self._run_pages(f"runs{suffix}", of, since_us, request.limit, sight)
 
-    def _run_pages(self, name: str, of: tuple[str, ...], since_us: int, limit: int) -> Replies:
-        """A page is read as it is pulled, whole: an open cursor would hold the reader to an old state for all."""
+    def _run_pages(self, name: str, of: tuple[Any, ...], since_us: int, limit: int, sight: Sight) -> Replies:
+        """A page is read as it is pulled, whole: an open cursor would hold the reader to an old state for all.
+
+        Where there are many that may not be seen, each turn looks through some of them.
+        """
         before, left = RUN_MAX, limit
-        while left > 0 and (rows := list(self.store.rows(name, *of, before, since_us, min(left, PAGE)))):
-            yield RunPage(runs=[self._with_live(views.run_view(row)) for row in rows])
-            before, left = rows[-1][0], left - len(rows)
+        mixed = not sight.sees_all and name in ("runs", "runs_by_state")
+        while left > 0:
+            wanted = LOOKED_AT if mixed else min(left, PAGE)
+            rows = list(self.store.rows(name, *of, before, since_us, wanted))
+            if not rows:
+                break
+            before = rows[-1][0]
+            seen = [row for row in rows if sight.sees(row[1])][:left]
+            left -= len(seen)
+            for at in range(0, len(seen), PAGE):
+                yield RunPage(runs=[self._with_live(views.run_view(row), sight) for row in seen[at : at + PAGE]])
+            if not seen:
+                yield NEXT_TURN
         if left == limit:
             yield RunPage(runs=[])
 
@@ -190,21 +228,21 @@ class RunHandlers:
         values = parameters.bind(definition.params, request.params, from_text=request.params_are_text)
         not_asked = _not_asked(definition, request.only)
         if request.dry_run:
-            return iter([_plan(definition, values, found, not_asked)])
+            return iter([_plan(definition, values, found, not_asked, self.workflows.user_of)])
 
         def asked(of: Workflow) -> RunCreated:
             return RunCreated(0, not_asked=_not_asked(of, request.only))
 
         known = idempotency.first_run(self.workflows, definition.name, request.key, values, asked)
         if known is not None:
-            return self._said(known)
+            return self._said(known, definition.name, peer)
         kept = None
         if not_asked or request.no_cache:
             kept = RunCreated(self.clock.wall_us(), not_asked=not_asked, no_cache=request.no_cache)
         live = self.workflows.start(
             definition.name, digest, definition, values, trigger="manual", by=peer.name, key=request.key, kept=kept
         )
-        return self._said(live.meta.run, found.notes)
+        return self._said(live.meta.run, definition.name, peer, found.notes)
 
     def _start_text(self, request: StartRun, peer: Peer) -> Replies:
         """A text must be read by the child first."""
@@ -215,20 +253,28 @@ class RunHandlers:
                 result.append(outcome)
                 then()
 
-            self.definitions.check_text(request.file, request.data, read)
+            self.definitions.check_text(request.file, request.data, peer.uid, read)
 
         return self.deferred(check, lambda: self._begin_text(request, peer, result[0]))
 
     def deferred(self, subscribe: Callable[[Callable[[], None]], None], act: Callable[[], Replies]) -> Replies:
-        """Act in the turn in which `subscribe` calls back, so that what it changes is committed before the reply."""
+        """Act in the turn in which `subscribe` calls back, so that what it changes is committed before the reply.
+
+        Who may is judged again then: the definition that came meanwhile may say something else.
+        """
         outcome: list[Replies | PyflowError] = []
         topic = f"deferred/{id(outcome)}"
+        deed = self.audit.put_off()
+
+        def judged() -> Replies:
+            self.access.authorise(deed.request, deed.peer)
+            self.health.check_writable()
+            return act()
 
         def now() -> None:
             self.workflows.topics.add(topic)
             try:
-                self.health.check_writable()
-                outcome.append(act())
+                outcome.append(self.audit.during(deed, judged))
             except PyflowError as error:
                 outcome.append(error)
 
@@ -250,11 +296,27 @@ class RunHandlers:
         replies = self._begin(request, peer, result.digest, definition, found)
         if not request.dry_run:
             self.runs.batch.add("definition", result.digest, result.text, result.compiled, self.clock.wall_us())
+            if definition.name not in self.workflows.entries:
+                self.workflows.rights.put(definition.name, Groups(definition.visible_to, definition.operate_by))
         return replies
 
-    def _said(self, run: int, notes: Sequence[str] = (), difference: tuple[str, str] | None = None) -> Replies:
-        """`difference`: digests of two texts, of which whoever asked is to be told how they differ."""
-        view = self.view(run)
+    def _said(
+        self,
+        run: int,
+        workflow: str,
+        peer: Peer,
+        notes: Sequence[str] = (),
+        difference: tuple[str, str] | None = None,
+    ) -> Replies:
+        """What was done to a run, which may have ended in this turn: it is in the store only after the commit.
+
+        `difference`: digests of two texts, of which it is to be told how they differ.
+        """
+        self.audit.about(workflow, run)
+        return self._told(run, peer, notes, difference)
+
+    def _told(self, run: int, peer: Peer, notes: Sequence[str], difference: tuple[str, str] | None) -> Replies:
+        view = self.view(run, self.access.sight(peer))
         said = self._differing(view.workflow, *difference) if difference else ""
         yield msgspec.structs.replace(view, notes=list(notes), definition_diff=said)
 
@@ -269,6 +331,7 @@ class RunHandlers:
     def live(self, run: int) -> LiveRun:
         live = self.runs.live.get(run)
         if live is None:
+            self.runs.aside.check(run)
             view = self.bare_view(run)
             raise Refused(f"run {run} of {view.workflow} has ended already: {view.state}")
         return live
@@ -278,7 +341,7 @@ class RunHandlers:
         if request.task:
             return self._cancel_task(live, request.task, peer)
         self.runs.cancel(live, peer.name)
-        return self._said(live.meta.run)
+        return self._said(live.meta.run, live.meta.workflow, peer)
 
     def node(self, live: LiveRun, name: str) -> TaskRun:
         """A task of a live run, or one of its items; raises NotFound."""
@@ -299,7 +362,8 @@ class RunHandlers:
             raise Refused(f"{name} of run {run.run_id} has not begun; `pyflowctl cancel {run.run_id}` stops the run")
         again = bool(task.stopping)
         self.runs.cancel_task(live, name, peer.name)
-        return self._said(run.run_id, [f"{name} is being {'killed' if again else 'cancelled'}; the run goes on"])
+        how = "killed" if again else "cancelled"
+        return self._said(run.run_id, live.meta.workflow, peer, [f"{name} is being {how}; the run goes on"])
 
     def newest_live(self, workflow: str) -> int:
         live = self.runs.of_workflow.get(workflow)
@@ -327,14 +391,15 @@ class RunHandlers:
 
         known = idempotency.first_run(self.workflows, old.workflow, request.key, values, asked, old.run)
         if known is not None:
-            return self._said(known)
+            return self._said(known, old.workflow, peer)
         live = self.workflows.start(
             old.workflow, digest, definition, values, trigger="rerun", by=peer.name, key=request.key,
             rerun_of=old.run, kept=kept,
         )  # fmt: skip
         if not request.latest:
-            return self._said(live.meta.run)
-        return self._said(live.meta.run, self.definitions.stale_note(old.workflow), difference=(old.digest, digest))
+            return self._said(live.meta.run, old.workflow, peer)
+        notes = self.definitions.stale_note(old.workflow)
+        return self._said(live.meta.run, old.workflow, peer, notes, difference=(old.digest, digest))
 
     def _kept(self, request: RerunRun, digest: str, definition: Workflow) -> RunCreated:
         """What the new run takes over from the old one."""
@@ -360,14 +425,20 @@ class RunHandlers:
             raise Refused(f"run {request.run} has no failed task; leave out --failed to do all of it again")
         return kept
 
-    def watch_run(self, request: WatchRun, _: Peer) -> Replies:
-        view = self.view(self._named(request))
+    def watch_run(self, request: WatchRun, peer: Peer) -> Replies:
+        view = self.view(self._named(request), self.access.sight(peer))
         yield view
+        self.runs.aside.check(view.run)
         while view.state not in RUN_TERMINAL:
             yield Wait(frozenset({f"run/{view.run}"}), PROGRESS_QUIET_US)
-            view = self.view(view.run)
+            view = self.view(view.run, self.access.sight(peer))
             yield view
         yield Done(exit_status=EXIT_OF_RUN[RunState(view.state)])
+
+
+def named(sight: Sight) -> Callable[[str], str]:
+    """A function from a workflow's name to what may be told of it."""
+    return lambda workflow: workflow if sight.sees(workflow) else HIDDEN
 
 
 def _running(live: LiveRun) -> list[str]:
@@ -396,15 +467,22 @@ def _not_asked(definition: Workflow, only: list[str]) -> tuple[str, ...]:
     return rerun.only(definition, set(only)) if only else ()
 
 
-def _plan(definition: Workflow, values: dict[str, Any], found: _Found, not_asked: tuple[str, ...]) -> PlanView:
+def _plan(
+    definition: Workflow,
+    values: dict[str, Any],
+    found: _Found,
+    not_asked: tuple[str, ...],
+    user_of: Callable[[Workflow, Task], str],
+) -> PlanView:
     tasks = [task for task in definition.tasks if task.name not in not_asked]
-    handlers = planned_handlers(definition)
+    of_task = partial(user_of, definition)
+    handlers = planned_handlers(definition, user_of=of_task)
     kinds = {node.task.name: node.task.kind for node in nodes(definition)}
     kinds |= {node.task.undo.name: node.task.undo.kind for node in nodes(definition) if node.task.undo is not None}
     return PlanView(
         workflow=definition.name,
         params=values,
-        tasks=[planned(task) for task in tasks],
+        tasks=[planned(task, user_of=of_task) for task in tasks],
         commands={task.task: views.command_text(kinds[task.task]) for task in (*map(planned, tasks), *handlers)},
         warnings=list(found.warnings),
         notes=list(found.notes),

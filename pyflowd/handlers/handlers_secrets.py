@@ -19,6 +19,7 @@ from pyflowd.secrets.secrets_model import Provider, described
 from pyflowd.secrets.secrets_providers import Known
 from pyflowd.secrets.secrets_resolver import Resolver, check
 
+Sees = Callable[[str], bool]
 Listed = tuple[list[SecretView], list[str]]
 
 PAGE = 200
@@ -29,8 +30,8 @@ SHOWN_USERS = 5
 class SecretHandlers:
     """As `Handlers`: acts when called, answers when pulled."""
 
-    def __init__(self, runs: Runs, resolver: Resolver, users: Callable[[], Mapping[str, list[str]]]) -> None:
-        """`users`: secrets that definitions in force name, with the workflows that do."""
+    def __init__(self, runs: Runs, resolver: Resolver, users: Callable[[Sees], Mapping[str, list[str]]]) -> None:
+        """`users`: secrets that definitions in force name, with the workflows that do; of those that one sees."""
         self.runs = runs
         self.resolver = resolver
         self.users = users
@@ -63,21 +64,21 @@ class SecretHandlers:
     def list_secrets(self, _: ListSecrets, __: Peer) -> Replies:
         known = self.resolver.known()
         silent = [f"{described(provider)}: it does not tell its names" for provider, found in known if found is None]
-        views, faults = self._views(known)
+        views, faults = self._views(known, lambda _: True)
         for at in range(0, len(views), PAGE):
             yield SecretPage(secrets=views[at : at + PAGE])
         yield SecretPage(secrets=[], notes=silent + faults)
 
-    def faults(self) -> list[str]:
-        """For `doctor`: what makes, or will make, tasks fail."""
-        return self._views(self.resolver.known())[1]
+    def faults(self, sees: Sees) -> list[str]:
+        """For `doctor`: what makes, or will make, tasks fail; of the workflows that one `sees`."""
+        return self._views(self.resolver.known(), sees)[1]
 
-    def _views(self, of_providers: list[tuple[Provider, list[Known] | Refused | None]]) -> Listed:
+    def _views(self, of_providers: list[tuple[Provider, list[Known] | Refused | None]], sees: Sees) -> Listed:
         """What each provider has; and what is wrong with some, and with names that no provider has."""
         views: list[SecretView] = []
         faults: list[str] = []
         seen: set[str] = set()
-        users = self.users()
+        users = self.users(sees)
         for provider, found in of_providers:
             what = described(provider)
             match found:

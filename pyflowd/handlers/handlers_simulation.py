@@ -7,7 +7,7 @@ piece by piece, as the client takes it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from statistics import median
 from typing import Any
 
@@ -26,6 +26,8 @@ TIMES_MAX = 5_000
 WORKFLOWS_A_PAGE = 50
 WORKFLOWS_MEASURED_A_PAGE = 10
 EVENTS_A_PAGE = 1_000
+_PARENT = 9
+"""Its column in `live_runs`; the name of its task comes after it."""
 
 
 class SimulationHandlers:
@@ -35,12 +37,16 @@ class SimulationHandlers:
         self.store = of_runs.store
         self.runs = of_runs.runs
         self.workflows = of_runs.workflows
+        self.access = of_runs.access
 
-    def basis(self, _: GetSimulationBasis, __: Peer) -> Replies:
-        """What has to be of one instant is read at once; the rest can wait for the client."""
+    def basis(self, _: GetSimulationBasis, peer: Peer) -> Replies:
+        """What has to be of one instant is read at once; the rest can wait for the client. What he may not see is not
+        in it: neither the workflows nor their runs.
+        """
+        sees = self.access.sight(peer).sees
         last_event = self.store.next_event - 1
-        triggers = [list(row) for row in self.store.rows("triggers")]
-        live = [list(row) for row in self.store.rows("live_runs")]
+        triggers = [list(row) for row in self.store.rows("triggers") if sees(row[0])]
+        live = [self._alone(list(row), sees) for row in self.store.rows("live_runs") if sees(row[1])]
         yield SimulationBasis(
             now_us=self.runs.clock.wall_us(),
             mono_us=self.runs.clock.mono_us(),
@@ -56,12 +62,19 @@ class SimulationHandlers:
         for row in live:
             yield from self._events(row[0], last_event)
         yield from self._texts({row[2] for row in live})
-        names = sorted(self.workflows.entries)
+        names = sorted(filter(sees, self.workflows.entries))
         for at in range(0, len(names), WORKFLOWS_A_PAGE):
             yield BasisPage(read="workflows", rows=list(self._in_force(names[at : at + WORKFLOWS_A_PAGE])))
         for at in range(0, len(names), WORKFLOWS_MEASURED_A_PAGE):
             some = names[at : at + WORKFLOWS_MEASURED_A_PAGE]
             yield BasisPage(read="durations", rows=[row for name in some for row in self._durations(name)])
+
+    def _alone(self, row: list[Any], sees: Callable[[str], bool]) -> list[Any]:
+        """A live run without the one that called it, where that is of a workflow that may not be seen."""
+        parent = row[_PARENT]
+        if parent is not None and not sees(self.access.workflow_of_run(parent)):
+            row[_PARENT : _PARENT + 2] = [None, None]
+        return row
 
     def _events(self, run: int, last_event: int) -> Iterator[BasisPage]:
         """What made a live run what it was in that instant."""

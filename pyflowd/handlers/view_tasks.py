@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
 from pyflowd.model.ends import KeptFile
-from pyflowd.model.kinds import Approval
+from pyflowd.model.kinds import Approval, ProcessKind
 from pyflowd.model.states import TASK_TERMINAL, Section, TaskState
 from pyflowd.model.workflow import Task, Workflow, sections
 from pyflowd.protocol.views import TaskView
@@ -51,6 +52,8 @@ class RunOf(NamedTuple):
     samples: Mapping[str, tuple[int, int]] = {}
     why_queued: Callable[[int], str] = lambda _: ""
     """What a queued node of that number waits for."""
+    user_of: Callable[[Workflow, Task], str] = lambda *_: ""
+    """As whom a task of a definition runs."""
 
 
 class Fan(NamedTuple):
@@ -241,7 +244,7 @@ class _Reader:
         return piece
 
     def _view(self, node: Node, row: Row | None) -> Sized:
-        view = planned(node.task, node.section)
+        view = planned(node.task, node.section, user_of=partial(self.run.user_of, self.run.workflow))
         if row is None:
             fields: dict[str, object] = {"state": TaskState.WAITING}
         else:
@@ -320,23 +323,26 @@ def _fields(row: Row, samples: Mapping[str, tuple[int, int]]) -> dict[str, objec
 # ---- What has not run -----------------------------------------------------------------------------------------------
 
 
-def planned(task: Task, section: Section = Section.TASKS) -> TaskView:
+def planned(task: Task, section: Section = Section.TASKS, *, user_of: Callable[[Task], str] = lambda _: "") -> TaskView:
     """A task as its definition has it, without a state."""
     return TaskView(
         task=task.name, state="", needs=list(task.needs), attempts_max=task.retry.attempts,
         passes_max=task.repeat.max if task.repeat else 0,
         allowed=task.continue_on_error, kind=str(type(task.kind).__struct_config__.tag), section=section,
+        user=user_of(task) if isinstance(task.kind, ProcessKind) else "",
         fan_out=_fan_out(task), condition=task.condition, repeat=_repeat(task),
         cache=_cache(task),
     )  # fmt: skip
 
 
-def planned_handlers(workflow: Workflow) -> list[TaskView]:
+def planned_handlers(workflow: Workflow, *, user_of: Callable[[Task], str] = lambda _: "") -> list[TaskView]:
     """Every task that may run beside the tasks proper, by section, in the order in which they would."""
     found = nodes(workflow)
-    handlers = [msgspec.structs.replace(planned(node.task, node.section), of=node.of) for node in found]
+    handlers = [
+        msgspec.structs.replace(planned(node.task, node.section, user_of=user_of), of=node.of) for node in found
+    ]
     undoings = [
-        msgspec.structs.replace(planned(node.task.undo, Section.UNDO), of=node.task.name)
+        msgspec.structs.replace(planned(node.task.undo, Section.UNDO, user_of=user_of), of=node.task.name)
         for node in found
         if node.task.undo is not None and node.section in (Section.TASKS, Section.ON_ERROR)
     ]

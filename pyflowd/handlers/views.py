@@ -11,7 +11,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from pyflowd.model.kinds import Approval, Argv, Call, File, Http, Kind, Notify, Python, Shell, Ssh, Uses, Wait
+from pyflowd.model.kinds import Approval, Argv, Call, File, Http, Kind, Notify, Python, Reboot, Shell, Ssh, Uses, Wait
 from pyflowd.model.states import RUN_TERMINAL, Fate, Reason, RunState, TaskState
 from pyflowd.model.workflow import Param, Workflow, sections
 from pyflowd.protocol.views import ParamView, RunView, SlotView
@@ -90,6 +90,9 @@ def command_text(kind: Kind) -> str:
         case Ssh():
             where = f"{kind.user}@{kind.host}" if kind.user else kind.host
             return f"on {where}:\n{kind.script}"
+        case Reboot():
+            by = f" by {shlex.join(kind.command)}" if kind.command else ""
+            return f"restart of the host{by}, within {kind.within_s:g} s"
         case Http():
             return f"{kind.method} {kind.url}"
         case Call():

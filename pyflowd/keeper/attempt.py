@@ -10,6 +10,7 @@ OVER         nothing of it lives, or it is let go
 
 from __future__ import annotations
 
+from pyflowd.keeper import cgroups
 from pyflowd.keeper.wire import End, Start
 
 RUNNING, TERMINATING, LEFTOVER, KILLING, STUCK, OVER = range(6)
@@ -19,15 +20,16 @@ class Attempt:
     """`end` is None until its end is known; descriptors are -1 when closed. Times in us of the boot-time clock."""
 
     __slots__ = (
-        "acknowledged", "began_us", "cpu", "cwd", "due_us", "end", "ended_us", "error_pipe_fd", "failure_fd", "held",
-        "id", "index_fd", "kill_grace_us", "killed", "leftover_allow", "log_fd", "log_max_bytes", "log_open", "logged",
-        "masks", "orphan_grace_us", "phase", "pid", "pipe_fd", "program", "started_us", "status", "stop", "tag",
-        "unkillable", "user",
+        "acknowledged", "began_us", "cpu", "cwd", "due_us", "end", "ended_us", "error_pipe_fd", "failure_fd",
+        "held", "id", "in_cgroup", "index_fd", "journal", "kill_grace_us", "killed", "leftover_allow", "log_fd",
+        "log_max_bytes", "log_open", "logged", "masks", "orphan_grace_us", "phase", "pid", "pipe_fd", "program",
+        "started_us", "status", "stop", "tag", "unkillable", "user",
     )  # fmt: skip
 
     def __init__(self, attempt: str) -> None:
         self.id = attempt
         self.tag = 0
+        self.in_cgroup = False
         self.phase = RUNNING
         self.program = b""
         self.cwd = b""
@@ -56,6 +58,8 @@ class Attempt:
         """The present logger has been handed it."""
         self.masks: tuple[bytes, ...] = ()
         """Secrets in its output: in memory only, and only as long as its log is open."""
+        self.journal: tuple[bytes, ...] = ()
+        """Fields with which its output goes to the host's journal, too."""
         self.held: dict[int, bytes] = {}
         """By stream: how far its masking was when the last logger handed the log back."""
         self.status = -1
@@ -70,6 +74,11 @@ class Attempt:
         self.end: End | None = None
         self.acknowledged = False
 
+    @property
+    def cgroup(self) -> str:
+        """The name of its cgroup; empty: it has none."""
+        return cgroups.name_of(self.id, self.tag, lasting=self.leftover_allow) if self.in_cgroup else ""
+
 
 def from_start(start: Start, tag: int, began_us: int, started_us: int) -> Attempt:
     attempt = Attempt(start.attempt)
@@ -82,4 +91,5 @@ def from_start(start: Start, tag: int, began_us: int, started_us: int) -> Attemp
     attempt.leftover_allow = start.leftover_allow
     attempt.log_max_bytes = start.log_max_bytes
     attempt.masks = start.masks
+    attempt.journal = start.journal
     return attempt

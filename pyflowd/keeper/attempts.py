@@ -17,9 +17,9 @@ import time
 from pyflowd.keeper import journal as lines
 from pyflowd.keeper import spawn, wire
 from pyflowd.keeper.attempt import KILLING, LEFTOVER, OVER, RUNNING, STUCK, TERMINATING, Attempt, from_start
+from pyflowd.keeper.cgroups import CONTROLLERS, Cgroups
 from pyflowd.keeper.channel import close_all
 from pyflowd.keeper.crash import crashpoint
-from pyflowd.keeper.credentials import Credentials
 from pyflowd.keeper.hunt import Family, Tags, kill_all_tagged
 from pyflowd.keeper.journal import Journal
 from pyflowd.keeper.loggerlink import LoggerLink, release
@@ -71,16 +71,15 @@ def _own_peak_kib() -> int:
 
 class Attempts:
     def __init__(
-        self, journal: Journal, tags: Tags, logger: LoggerLink, soft_files: int, credentials: Credentials
+        self, journal: Journal, tags: Tags, logger: LoggerLink, common: spawn.Common, cgroups: Cgroups
     ) -> None:
         self.epoll = select.epoll()
         """The keeper's one wait; pipes of starts under way are watched here."""
         self.journal = journal
         self.tags = tags
         self.logger = logger
-        self.credentials = credentials
-        self.soft_files = soft_files
-        """RLIMIT_NOFILE (soft) of the tasks: as the keeper found it. Its own is as high as may be."""
+        self.common = common
+        self.cgroups = cgroups
         self.hard_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         self.by_id: dict[str, Attempt] = {}
         self.known: dict[int, object] = {}
@@ -98,6 +97,8 @@ class Attempts:
         self._just_ended: list[Attempt] = []
         self._timers: list[tuple[int, int, Attempt]] = []
         self._timer_count = 0
+        self._victims: dict[str, set[int]] = {}
+        """By the attempt: pids that got SIGKILL, so that none is counted twice."""
         self._own_peak = OwnPeak()
         self._stdin = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
@@ -141,8 +142,16 @@ class Attempts:
         self.logger.flush()
         self._spawn(fresh, written)
 
+    def refuse(self, start: Start, descriptors: list[int], error: spawn.SpawnError) -> None:
+        """The attempt is not started at all; that is its end."""
+        attempt = from_start(start, self.tags.last, now_us(), time.time_ns() // 1000)
+        attempt.log_fd, attempt.index_fd = descriptors[:2]
+        self.by_id[attempt.id] = attempt
+        close_all(tuple(descriptors[2:]))
+        self._fail(attempt, error)
+
     def _spawn(self, fresh: list[tuple[Start, list[int], Attempt, spawn.Pipes]], written: bool) -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (self.soft_files, self.hard_files))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.common.soft_files, self.hard_files))
         for start, descriptors, attempt, pipes in fresh:
             attempt.tag = self.tags.lower()
             stdin = descriptors[2] if len(descriptors) > 2 else self._stdin
@@ -161,11 +170,21 @@ class Attempts:
         attempt.started_us, attempt.began_us = time.time_ns() // 1000, now_us()
         if start.credentials:
             try:
-                self.credentials.prepare(for_others=bool(start.user))
+                self.common.credentials.prepare(for_others=bool(start.user))
             except OSError as error:
                 raise spawn.explain(start, "credentials", error.errno or 0) from error
-        if start.user or start.credentials or self.mounts.may_hang(start.cwd, start.argv[0]):
-            attempt.pid, attempt.failure_fd = spawn.spawn_full(start, stdin, pipes, self.soft_files, self.credentials)
+        if start.user == "root":
+            try:
+                start.env += self.common.outputs.prepare(attempt.id)
+            except OSError as error:
+                raise spawn.explain(start, "outputs", error.errno or 0) from error
+        self._contain(start, attempt)
+        if attempt.in_cgroup or self._needs_fork(start):
+            cgroup = self.cgroups.open(attempt.cgroup) if attempt.in_cgroup else -1
+            try:
+                attempt.pid, attempt.failure_fd = spawn.spawn_full(start, stdin, pipes, self.common, cgroup)
+            finally:
+                close_all((cgroup,) if cgroup >= 0 else ())
             self._watch_failure(attempt)
         else:
             attempt.pid = spawn.spawn_fast(start, stdin, pipes)
@@ -176,6 +195,30 @@ class Attempts:
         self.journal.add(lines.started_line(attempt.id, attempt.pid, attempt.started_us), "started_written")
         if attempt.failure_fd < 0:
             self._tell(attempt)
+
+    def _needs_fork(self, start: Start) -> bool:
+        """Whether the child has something to do before its exec, or may hang there."""
+        common = self.common.oom_score_adj is not None
+        own = start.user or start.credentials or "nice" in start.limits
+        return bool(common or own or self.mounts.may_hang(start.cwd, start.argv[0]))
+
+    def _contain(self, start: Start, attempt: Attempt) -> None:
+        """Make the attempt's cgroup with its limits. What cannot be kept here is left out, and its log says so."""
+        unkept, why = [name for name in start.limits if name in CONTROLLERS], self.cgroups.why
+        if self.cgroups:
+            attempt.in_cgroup = True
+            try:
+                unkept = self.cgroups.make(attempt.cgroup, start.limits)
+                why = "the keeper's cgroup has no such controller"
+            except OSError as error:
+                attempt.in_cgroup = False
+                why = f"no cgroup could be made: {os.strerror(error.errno or 0)}"
+        least = self.common.least_nice
+        if start.limits.get("nice", least) < least:
+            del start.limits["nice"]
+            self.logger.note(attempt, f"pyflow: not kept: nice (this keeper may give {least} or more)\n")
+        if unkept:
+            self.logger.note(attempt, f"pyflow: not kept: {', '.join(unkept)} ({why})\n")
 
     def _watch_failure(self, attempt: Attempt) -> None:
         self.failures[attempt.failure_fd] = attempt
@@ -219,7 +262,7 @@ class Attempts:
 
     def reap(self) -> None:
         """Take all children that have ended."""
-        ended = False
+        ended = orphans = False
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -230,13 +273,15 @@ class Attempts:
             owner = self.known.pop(pid, None)
             if owner is None:
                 self.family.reaped(pid)
+                orphans = True
             elif isinstance(owner, Attempt):
+                orphans |= owner.phase == OVER  # its start has failed
                 self._main_ended(owner, status, usage)
             else:
                 self.helpers_ended.append((pid, status))
             ended = True
         if ended:
-            self._after_reaping()
+            self._after_reaping(orphans=orphans)
 
     def _main_ended(self, attempt: Attempt, status: int, usage: resource.struct_rusage) -> None:
         attempt.status = status
@@ -251,12 +296,11 @@ class Attempts:
             self._record_exit(attempt)
             self._just_ended.append(attempt)
 
-    def _after_reaping(self) -> None:
+    def _after_reaping(self, *, orphans: bool) -> None:
         """See whether ended attempts have left something, and whether stopped ones are gone altogether."""
         self.family.refresh(self.known)
-        members = self.family.members
         for attempt in self._just_ended:
-            if attempt.tag not in members or attempt.leftover_allow:
+            if attempt.leftover_allow or not self._lives(attempt):
                 self._over(attempt)
             else:
                 attempt.phase = LEFTOVER
@@ -265,8 +309,15 @@ class Attempts:
                 self.journal.add(lines.orphans_line(attempt.id, attempt.tag, attempt.began_us))
         self._just_ended.clear()
         for attempt in list(self._ending.values()):
-            if attempt.status >= 0 and (attempt.tag not in members or attempt.phase == STUCK):
+            if attempt.status >= 0 and (attempt.phase == STUCK or not self._lives(attempt)):
                 self._nothing_left(attempt)
+        self.cgroups.sweep(orphans=orphans)
+
+    def _lives(self, attempt: Attempt) -> bool:
+        """Whether something of it is left beside its main process: by the tag, also what has left the cgroup."""
+        if attempt.tag in self.family.members:
+            return True
+        return attempt.in_cgroup and self.cgroups.is_populated(attempt.cgroup)
 
     def _nothing_left(self, attempt: Attempt) -> None:
         if attempt.end is None:
@@ -282,7 +333,10 @@ class Attempts:
         attempt.phase = OVER
         attempt.due_us = 0
         self._ending.pop(attempt.id, None)
-        self.credentials.remove(attempt.id)
+        self._victims.pop(attempt.id, None)
+        if attempt.in_cgroup:
+            self.cgroups.remove(attempt.cgroup)
+        self.common.credentials.remove(attempt.id)
         self.let_go(attempt)
 
     def let_go(self, attempt: Attempt) -> None:
@@ -293,15 +347,22 @@ class Attempts:
                 self.by_id.pop(attempt.id, None)
 
     def _record_exit(self, attempt: Attempt) -> None:
+        self.common.outputs.hand_over(attempt.id)
         code, signal_number = "", ""
         if os.WIFSIGNALED(attempt.status):
             signal_number = str(os.WTERMSIG(attempt.status))
         else:
             code = str(os.WEXITSTATUS(attempt.status))
         user_us, system_us, rss_bytes = attempt.cpu
+        of_cgroup: tuple[int, ...] = ()
+        if attempt.in_cgroup:
+            use = self.cgroups.use(attempt.cgroup)
+            if use.user_us + use.system_us:
+                user_us, system_us = use.user_us, use.system_us
+            of_cgroup = (use.oom_kills, use.tasks_refused, use.peak_bytes)
         numbers = (attempt.started_us, attempt.ended_us, user_us, system_us, rss_bytes)
         fields = (code, signal_number, *map(str, numbers))
-        counts = (attempt.stop, str(attempt.killed), str(attempt.unkillable))
+        counts = (attempt.stop, *map(str, (attempt.killed, attempt.unkillable, *of_cgroup)))
         self._record(attempt, (EXIT, fields + counts), "exit_written")
 
     def _record(self, attempt: Attempt, end: End, point: str) -> None:
@@ -315,6 +376,7 @@ class Attempts:
         if attempt and attempt.end and not attempt.acknowledged:
             attempt.acknowledged = True
             self.journal.add(lines.acknowledged_line(name), "ack_written")
+            self.common.outputs.remove(name)
             self.let_go(attempt)
 
     # ---- Stopping (rule R5) ----
@@ -340,6 +402,15 @@ class Attempts:
                 return
         self._kill(attempt)
 
+    def stop_all(self, most_us: int) -> None:
+        """The keeper is to end: so does all that lives, each with its own grace, and none with more than `most_us`."""
+        latest_us = now_us() + most_us
+        for attempt in list(self.by_id.values()):
+            if attempt.phase == RUNNING:
+                self.stop(attempt.id, min(attempt.kill_grace_us, most_us), "shutdown")
+            elif attempt.phase in (TERMINATING, LEFTOVER) and attempt.due_us > latest_us:
+                self.arm(attempt, latest_us)
+
     def _kill(self, attempt: Attempt) -> None:
         attempt.phase = KILLING
         self.arm(attempt, now_us() + _GIVE_UP_US)
@@ -355,7 +426,7 @@ class Attempts:
             if not acted:
                 break
             self.reap()
-        self._after_reaping()
+        self._after_reaping(orphans=True)
 
     def _kill_round(self, attempt: Attempt) -> bool:
         """SIGKILL to all of it that is in sight; true if there is reason for another round at once."""
@@ -363,7 +434,13 @@ class Attempts:
         if main_lives:
             signal_main(attempt, signal.SIGKILL)
         self.family.refresh(self.known)
-        fresh, attempt.unkillable = self.family.kill(attempt.tag)
+        found, attempt.unkillable = self.family.kill(attempt.tag)
+        if attempt.in_cgroup:
+            found |= self.cgroups.pids(attempt.cgroup)
+            self.cgroups.kill(attempt.cgroup)
+        victims = self._victims.setdefault(attempt.id, {attempt.pid})
+        fresh = len(found - victims)
+        victims |= found
         if not main_lives:
             attempt.killed += fresh
         if now_us() > attempt.due_us - _GIVE_UP_US + _SCAN_AFTER_US:
@@ -375,9 +452,12 @@ class Attempts:
 
     def _give_up(self, attempt: Attempt) -> None:
         """Something of it cannot be killed: say so, and wait no longer."""
-        pids = sorted(self.family.members.get(attempt.tag, ()))
+        alive = set(self.family.members.get(attempt.tag, ()))
+        if attempt.in_cgroup:
+            alive |= self.cgroups.pids(attempt.cgroup)
         if attempt.status < 0:
-            pids.append(attempt.pid)
+            alive.add(attempt.pid)
+        pids = sorted(alive)
         attempt.unkillable = len(pids)
         self.logger.note(attempt, f"pyflow: could not be killed: {', '.join(map(str, pids))}\n")
         if attempt.status >= 0:
@@ -417,6 +497,7 @@ class Attempts:
 
     def adopt(self, attempt: Attempt, unreaped: bool) -> None:
         """Take over an attempt of an earlier version of this process, or a record of an earlier keeper."""
+        attempt.in_cgroup &= bool(self.cgroups)
         self.by_id[attempt.id] = attempt
         if unreaped:
             self.known[attempt.pid] = attempt
@@ -433,8 +514,9 @@ class Attempts:
         """Whether there is anything that only this process can do or say."""
         return any(not attempt.acknowledged or attempt.phase != OVER for attempt in self.by_id.values())
 
-    def running(self) -> bool:
-        return any(attempt.end is None for attempt in self.by_id.values())
+    def living(self) -> bool:
+        """Whether something lives that can still be waited for."""
+        return any(attempt.phase not in (OVER, STUCK) for attempt in self.by_id.values())
 
     def journal_content(self) -> str:
         """The lines that say what is kept now, for a journal that has grown long."""

@@ -12,6 +12,7 @@ import pwd
 import stat
 
 VARIABLE = b"CREDENTIALS_DIRECTORY"
+_DEEPEST = 64
 
 
 class Credentials:
@@ -65,26 +66,28 @@ class Credentials:
     def remove(self, attempt: str) -> None:
         """Whatever is there of an attempt; safe where there is nothing. What cannot be removed stays."""
         if self._used:
-            _remove(self.base, attempt)
+            remove_tree(self.base, attempt)
 
     def remove_all(self) -> None:
         """What an earlier keeper has left: nothing of it is needed by anyone we know of."""
         if self._used:
             for name in os.listdir(self.base):
-                _remove(self.base, name)
+                remove_tree(self.base, name)
 
 
-def is_valid(attempt: str, files: tuple[bytes, ...]) -> bool:
+def is_valid(files: tuple[bytes, ...]) -> bool:
     """Whether all names can be those of files in one folder."""
-    return _is_file_name(attempt.encode()) and len(files) % 2 == 0 and all(map(_is_file_name, files[::2]))
+    return len(files) % 2 == 0 and all(map(is_file_name, files[::2]))
 
 
-def _is_file_name(name: bytes) -> bool:
+def is_file_name(name: bytes) -> bool:
     return 0 < len(name) <= 255 and not name.startswith(b".") and b"/" not in name and b"\0" not in name
 
 
-def _remove(above: str | int, name: str) -> None:
-    """A file or a folder with all that is in it; never through a link, as the task's user may have made some."""
+def remove_tree(above: str | int, name: str, depth: int = 0) -> None:
+    """A file or a folder with all that is in it; never through a link, as the task's user may have made some, and no
+    deeper than anybody needs.
+    """
     within = None if isinstance(above, str) else above
     path = os.path.join(above, name) if isinstance(above, str) else name
     try:
@@ -95,7 +98,8 @@ def _remove(above: str | int, name: str) -> None:
             try:
                 os.fchmod(folder, 0o700)
                 for each in os.listdir(folder):
-                    _remove(folder, each)
+                    if depth < _DEEPEST:
+                        remove_tree(folder, each, depth + 1)
             finally:
                 os.close(folder)
             os.rmdir(path, dir_fd=within)

@@ -92,7 +92,6 @@ class Family:
         self.members: dict[int, set[int]] = {}
         """Tag to the pids of direct children that wear it."""
         self._tag_of: dict[int, int] = {}
-        self._killed: set[int] = set()
         try:
             self._children = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -129,26 +128,22 @@ class Family:
     def reaped(self, pid: int) -> None:
         """A direct child that was no main process has been reaped."""
         tag = self._tag_of.pop(pid, None)
-        self._killed.discard(pid)
         if tag is not None:
             pids = self.members[tag]
             pids.discard(pid)
             if not pids:
                 del self.members[tag]
 
-    def kill(self, tag: int) -> tuple[int, int]:
-        """SIGKILL to all direct children with this tag: how many got it for the first time, how many may not be."""
-        fresh = refused = 0
+    def kill(self, tag: int) -> tuple[set[int], int]:
+        """SIGKILL to all direct children with this tag: those that got it, and how many may not be killed."""
+        killed, refused = set(), 0
         for pid in self.members.get(tag, ()):
             try:
                 os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
             except PermissionError:
                 refused += 1
-                continue
-            if pid not in self._killed:
-                self._killed.add(pid)
-                fresh += 1
-        return fresh, refused
+        return killed, refused
 
 
 def _scan_children() -> list[bytes]:

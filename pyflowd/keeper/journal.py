@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 
 from pyflowd.keeper.crash import crashpoint
-from pyflowd.keeper.wire import END_FIELDS, EXIT, FAILED, LOST, End
+from pyflowd.keeper.wire import CGROUP_FIELDS, END_FIELDS, EXIT, FAILED, LOST, End
 
 LINEAGE = 64
 """Epochs of earlier keepers that are remembered."""
@@ -111,7 +111,7 @@ def _fold(past: Past, fields: list[str]) -> None:
         entry.pid, entry.started_us = int(fields[2]), int(fields[3])
     elif letter in _KINDS:
         kind = _KINDS[letter]
-        if len(fields) == 2 + END_FIELDS[kind]:
+        if len(fields) - 2 in (END_FIELDS[kind], END_FIELDS[kind] + (CGROUP_FIELDS if kind == EXIT else 0)):
             past.attempts.setdefault(fields[1], Entry(0, 0)).end = (kind, tuple(fields[2:]))
     elif letter == "A":
         past.attempts.pop(fields[1], None)

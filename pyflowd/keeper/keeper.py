@@ -19,12 +19,17 @@ from pyflowd.keeper.channel import Channel, close_all
 from pyflowd.keeper.crash import crashpoint
 from pyflowd.keeper.loggerlink import LoggerLink
 from pyflowd.keeper.options import Options
+from pyflowd.keeper.permissions import Permissions, refusal
 from pyflowd.keeper.wire import Frame, Start, WireError, frame
 
+LOG = "keeper.log"
+"""In its folder, what a keeper says that no service manager listens to."""
+LOG_MAX_BYTES = 1 << 20
 _MAX_QUEUED_BYTES = 8 << 20
 _MAX_STRANGERS = 16
 """Connections that have not said HELLO."""
 _JOURNAL_RETRY_US = 1_000_000
+_LAST_WORDS_US = 2_000_000
 _STARTS_AT_ONCE = 3
 """Of many STARTs; then what has ended meanwhile is told, so that the daemon works while the keeper spawns."""
 
@@ -56,18 +61,21 @@ class Keeper:
         self._allowed_uids = frozenset({0, os.geteuid(), *options.allow_uids})
         self._strangers: dict[int, Channel] = {}
         self.draining = False
-        """SIGTERM came: start nothing more, end as soon as nothing runs."""
+        """SIGTERM came: everything is being stopped, nothing more is started."""
         self.leaving = False
         """The daemon has said GOODBYE: end as soon as nothing is kept."""
         self._over = False
         self._checking = 0
         self._idle_at_us = 0
+        self._logs_due_us = 0
+        """Of a keeper that ends: how long the logger is waited for."""
         self._written = True
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._epoll = attempts.epoll
         for descriptor in (self._wake_read, listener.fileno()):
             self._epoll.register(descriptor, select.EPOLLIN)
         self._logger_fd = -1
+        self.permissions = Permissions(options.settings, self._epoll, attempts.known, attempts.tags.lower, say)
 
     # ---- The loop ----
 
@@ -105,10 +113,13 @@ class Keeper:
             self._on_logger(events)
         elif descriptor in self.attempts.failures:
             self.attempts.on_failure_pipe(descriptor)
+        elif self.permissions.owns(descriptor):
+            self._sift(self.permissions.on_answer(descriptor))
 
     def _after_events(self) -> None:
         """The rest of a turn: what is due, then the journal, then the replies that it allows."""
         self.attempts.on_time()
+        self.permissions.on_time()
         if self.attempts.is_hunting():
             self.attempts.hunt()
         self._on_helpers()
@@ -122,7 +133,7 @@ class Keeper:
 
     def _wait_s(self) -> float | None:
         """Until the next thing that is due; None: for ever."""
-        due = [self.attempts.next_due_us(), self._idle_at_us]
+        due = [self.attempts.next_due_us(), self._idle_at_us, self._logs_due_us, self.permissions.next_due_us()]
         if not self.logger.channel and self.logger.attempts:
             due.append(self.logger.start_at_us)
         if not self._written:
@@ -143,11 +154,14 @@ class Keeper:
 
     def _on_signals(self) -> None:
         numbers = os.read(self._wake_read, 4096)
-        if signal.SIGTERM in numbers:
-            self.draining = True
         if signal.SIGHUP in numbers:
             self.upgrade_wished = True
+            self.permissions.read_settings()
         self.attempts.reap()
+        if signal.SIGTERM in numbers and not self.draining:
+            self.draining = True
+            self.permissions.forget()
+            self.attempts.stop_all(int(self.options.stop_grace_s * 1e6))
 
     def _on_helpers(self) -> None:
         for pid, status in self.attempts.helpers_ended:
@@ -196,6 +210,7 @@ class Keeper:
         del self._strangers[channel.fileno()]
         if self.daemon:
             self._drop_daemon("another daemon has connected")
+        self.permissions.forget()  # as what the old one sent and nobody has read
         self.daemon = channel
         self.leaving = False
         self.attempts.replies.clear()
@@ -212,6 +227,7 @@ class Keeper:
             wire.pack_number(os.getpid()),
             "\0".join(life.lineage).encode(),
             wire.pack_number(wire.LEVEL),
+            str(self.attempts.cgroups).encode(),
         )
 
     def _close_stranger(self, channel: Channel) -> None:
@@ -266,11 +282,18 @@ class Keeper:
             for _, descriptors in starts:
                 close_all(tuple(descriptors))
             return
-        for at in range(0, len(starts), _STARTS_AT_ONCE):
+        self._sift(starts)
+
+    def _sift(self, requests: list[tuple[Start, list[int]]]) -> None:
+        """Start what may be started; what is refused has its end by that."""
+        allowed, refused = self.permissions.sift(requests, self.attempts.by_id.__contains__)
+        for request in refused:
+            self.attempts.refuse(*request, refusal(request[0]))
+        for at in range(0, len(allowed), _STARTS_AT_ONCE):
             if at:
                 self.attempts.reap()
                 self._tell()
-            self.attempts.start(starts[at : at + _STARTS_AT_ONCE])
+            self.attempts.start(allowed[at : at + _STARTS_AT_ONCE])
 
     def _tell(self) -> None:
         """Write the journal, then send the replies that it allows."""
@@ -282,7 +305,7 @@ class Keeper:
         if kind == wire.ACKNOWLEDGE and fields:
             self.attempts.acknowledge(wire.attempt_id(fields[0]))
         elif kind == wire.STOP and len(fields) >= 2:
-            self.attempts.stop(wire.attempt_id(fields[0]), wire.number(fields[1]), "request")
+            self._stop(wire.attempt_id(fields[0]), wire.number(fields[1]))
         elif kind == wire.LIST:
             self._list()
         elif kind == wire.UPGRADE:
@@ -292,6 +315,13 @@ class Keeper:
             self._drop_daemon("")
         else:
             raise WireError(f"a request of kind {kind} with {len(fields)} fields makes no sense")
+
+    def _stop(self, attempt: str, grace_us: int) -> None:
+        withdrawn = self.permissions.withdraw(attempt)
+        if withdrawn:
+            self.attempts.refuse(*withdrawn, refusal(withdrawn[0]))
+        else:
+            self.attempts.stop(attempt, grace_us, "request")
 
     def _list(self) -> None:
         replies = self.attempts.replies
@@ -417,6 +447,8 @@ class Keeper:
         self.attempts.known[self._checking] = "check"
 
     def _may_upgrade(self) -> bool:
+        if self.permissions.busy:
+            return False
         return self._written and not (self.logger.channel and self.logger.channel.wants_write())
 
     def _end_upgrade(self, status: int) -> None:
@@ -441,7 +473,7 @@ class Keeper:
         state.folder, state.lock, state.listener = self.folder, self.lock, self.listener.fileno()
         state.journal = attempts.journal.descriptor
         state.draining, state.leaving = self.draining, self.leaving
-        state.tag, state.tag_step, state.soft_files = attempts.tags.last, attempts.tags.step, attempts.soft_files
+        state.tag, state.tag_step, state.soft_files = attempts.tags.last, attempts.tags.step, attempts.common.soft_files
         if logger.channel:
             state.logger_pid, state.logger = logger.pid, logger.channel.fileno()
             state.logger_received = bytes(logger.channel.received)
@@ -459,9 +491,9 @@ class Keeper:
 
     def _mind_idleness(self) -> None:
         """Is it time to end? Never while a record is kept, but for SIGTERM: then records are in the journal."""
-        if self.draining and not self.attempts.running():
+        if self.draining and self._is_drained():
             self._over = True
-        if self.daemon or self._strangers or self.attempts.keeps():
+        if self.daemon or self._strangers or self.attempts.keeps() or self.permissions.busy:
             self._idle_at_us = 0
         elif self.leaving:
             self._over = True
@@ -469,6 +501,13 @@ class Keeper:
             self._touch()
         elif self._idle_at_us and now_us() >= self._idle_at_us:
             self._over = True
+
+    def _is_drained(self) -> bool:
+        """Nothing lives, and the last words of what lived are written: with us the logger may be ended, too."""
+        if self.attempts.living():
+            return False
+        self._logs_due_us = self._logs_due_us or now_us() + _LAST_WORDS_US
+        return not self.logger.attempts or now_us() >= self._logs_due_us
 
     def _end(self) -> None:
         """Take the name away, close those who came in that moment: they see the end before WELCOME and start anew."""
@@ -484,9 +523,16 @@ def _note_signal(number: int, _frame: object) -> None:
     """The wake-up descriptor tells the loop; a handler must exist for that."""
 
 
+def _bound_log() -> None:
+    """The file of a detached keeper, which nobody rotates, begins anew before it is long. Raises OSError."""
+    if os.fstat(2).st_size > LOG_MAX_BYTES and os.readlink("/proc/self/fd/2").endswith(f"/{LOG}"):
+        os.ftruncate(2, 0)
+
+
 def say(words: str) -> None:
     """One line to the keeper's own log."""
     try:
+        _bound_log()
         os.write(2, f"pyflow-keeper: {words}\n".encode())
     except OSError:
         pass  # nobody reads it

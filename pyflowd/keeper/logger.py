@@ -14,6 +14,8 @@ from _socket import socket
 from weakref import WeakValueDictionary
 
 from pyflowd.keeper.channel import Channel
+from pyflowd.keeper.forward import Forward
+from pyflowd.keeper.journald import TASK_IDENTIFIER, Outbox, path_of_socket
 from pyflowd.keeper.logindex import STDERR, STDOUT, TOGETHER
 from pyflowd.keeper.masking import HELD_MAX_BYTES, TORN, Masker, Masks
 from pyflowd.keeper.memory import close_memory
@@ -36,6 +38,7 @@ from pyflowd.keeper.wire import (
     pack_number,
     text,
     unpack_blobs,
+    unpack_list,
 )
 
 _RETRY_S = 1.0
@@ -49,6 +52,11 @@ class Logger:
         self._control_fd = control.fileno()
         self._epoll = select.epoll()
         self._epoll.register(self._control_fd, select.EPOLLIN)
+        self._journald = Outbox(path_of_socket(), TASK_IDENTIFIER)
+        self._journald_fd = -1
+        """Waited for: it takes nothing more just now."""
+        self._forwards: dict[str, Forward] = {}
+        """By the attempt: those whose output goes to the host's journal, too."""
         self._pipes: dict[int, tuple[Sink, int, Masker | None]] = {}
         """By the descriptor of the pipe: where its bytes go, the stream that they are, and what takes secrets out."""
         self._masks: WeakValueDictionary[bytes, Masks] = WeakValueDictionary()
@@ -68,8 +76,10 @@ class Logger:
             self._channel.send(frame(LOG_READY))
             self._flush(self._channel)
         while not self._retiring and (self._channel or self._pipes or self._owing):
-            wait_s = _RETRY_S if self._struggling or self._owing else None
+            wait_s = _RETRY_S if self._struggling or self._owing or self._journald.wait_s() is not None else None
             self._take_events(wait_s)
+            if len(self._journald):
+                self._tell_journald()
             if wait_s and time.monotonic() >= self._retry_at_s:
                 self._retry()
             if self._channel:
@@ -83,6 +93,17 @@ class Logger:
                 self._on_control(self._channel, events)
             elif descriptor in self._pipes:
                 self._on_pipe(descriptor, events)
+
+    def _tell_journald(self) -> None:
+        """What it takes now; it is waited for where it takes no more, and nobody else waits for it."""
+        self._journald.flush()
+        wanted = self._journald.fileno() if self._journald.blocked else -1
+        if wanted != self._journald_fd:
+            if self._journald_fd >= 0:
+                self._epoll.unregister(self._journald_fd)
+            if wanted >= 0:
+                self._epoll.register(wanted, select.EPOLLOUT)
+            self._journald_fd = wanted
 
     def _retry(self) -> None:
         self._retry_at_s = time.monotonic() + _RETRY_S
@@ -134,10 +155,12 @@ class Logger:
             sink = Sink(attempt_id(fields[0]), log, index, number(fields[1]))
             maskers: list[Masker | None] = [None, None, None]
             gap = bool(flags & FLAG_GAP)
-            if len(fields) > 4:
+            if len(fields) > 4 and fields[3]:
                 maskers = self._maskers(fields[3], fields[4], torn=gap)
             if gap:
-                self._note_gap(sink, HELD_MAX_BYTES * (1 + (error_pipe >= 0)) if len(fields) > 4 else 0)
+                self._note_gap(sink, HELD_MAX_BYTES * (1 + (error_pipe >= 0)) if any(maskers) else 0)
+            if len(fields) > 5:
+                self._forwards[sink.attempt] = Forward(unpack_list(fields[5]), time.time_ns() // 1000)
             self._add(sink, pipe, error_pipe, maskers)
         elif kind == LOG_NOTE:
             log, index = (channel.descriptors.popleft() for _ in range(2))
@@ -148,6 +171,8 @@ class Logger:
     def _retire(self, channel: Channel) -> None:
         """Hand all logs back, with what the next logger must know to go on masking."""
         self._retiring = True
+        for each in self._forwards.values():
+            self._forward(each.end(time.time_ns() // 1000))
         self._retry()
         if self._struggling or self._owing:
             return  # what could not be written dies with us, as with a logger that is killed
@@ -218,15 +243,24 @@ class Logger:
         if sink.open_pipes:
             return
         sink.end(time.time_ns() // 1000)
+        if sink.attempt in self._forwards:
+            self._forward(self._forwards.pop(sink.attempt).end(time.time_ns() // 1000))
         del self._sinks[sink.attempt]
         self._struggling.discard(sink)
         self._release(sink, _RETRIES)
 
     def _write(self, sink: Sink, payload: bytes, stream: int) -> None:
         if payload:
-            sink.write(payload, time.time_ns() // 1000, stream)
+            now_us = time.time_ns() // 1000
+            sink.write(payload, now_us, stream)
             if sink.owes:
                 self._struggling.add(sink)
+            if sink.attempt in self._forwards:
+                self._forward(self._forwards[sink.attempt].feed(payload, stream, now_us))
+
+    def _forward(self, entries: list[bytes]) -> None:
+        for entry in entries:
+            self._journald.put(entry)
 
     def _release(self, sink: Sink, tries: int) -> None:
         if sink.owes and tries > 0:

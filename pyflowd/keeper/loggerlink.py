@@ -30,6 +30,7 @@ from pyflowd.keeper.wire import (
     frame,
     number,
     pack_blobs,
+    pack_list,
     pack_number,
 )
 
@@ -93,6 +94,10 @@ class LoggerLink:
         fields = [attempt.id.encode(), pack_number(attempt.log_max_bytes), pack_number(flags)]
         if attempt.masks:
             fields += [pack_blobs(attempt.masks), pack_blobs([attempt.held.get(stream, b"") for stream in STREAMS])]
+        elif attempt.journal:
+            fields += [b"", pack_blobs([b""] * len(STREAMS))]
+        if attempt.journal:
+            fields.append(pack_list(attempt.journal))
         attempt.logged = True
         attempt.held = {}
         channel.send(frame(LOG_ADD, *fields), descriptors)

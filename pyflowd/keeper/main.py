@@ -8,18 +8,20 @@ import signal
 import sys
 from _socket import socket
 
-from pyflowd.keeper import hunt, journal, logger, recover, rundir, upgrade
+from pyflowd.keeper import capabilities, cgroups, hunt, journal, logger, recover, rundir, spawn, upgrade
+from pyflowd.keeper.attempt import OVER
 from pyflowd.keeper.attempts import Attempts, now_us
+from pyflowd.keeper.cgroups import Cgroups
 from pyflowd.keeper.credentials import Credentials
 from pyflowd.keeper.journal import Journal
-from pyflowd.keeper.keeper import Keeper, Life, say
+from pyflowd.keeper.keeper import LOG, Keeper, Life, say
 from pyflowd.keeper.loggerlink import LoggerLink, adopt_channel
 from pyflowd.keeper.memory import close_memory
 from pyflowd.keeper.options import USAGE, Options, UsageError, parse
+from pyflowd.keeper.outputs import Outputs
 from pyflowd.keeper.wire import WireError
 
 EX_USAGE, EX_LOCKED, EX_UNUSABLE = 64, 75, 73
-_LOG = "keeper.log"
 
 
 def run(arguments: list[str]) -> int:
@@ -66,6 +68,7 @@ def _check(descriptor: int) -> int:
 
 def _fresh(options: Options) -> Keeper | None:
     """A new life; None if another keeper holds the folder."""
+    rundir.close_strangers()
     folder = rundir.open_folder(options.run_dir)
     if options.detach:
         _detach(folder)
@@ -77,7 +80,9 @@ def _fresh(options: Options) -> Keeper | None:
     _prepare_process()
     boot_id = _boot_id()
     past = journal.read(folder)
-    left = recover.kill_remains(past, boot_id)
+    place = _settle(options)
+    left = place.kill_remains(recover.cgroups_of(past), recover.PATIENCE_S)
+    left = max(left, recover.kill_remains(past, boot_id))
     if left:
         say(f"{left} processes of an earlier keeper's attempts could not be killed")
     life = Life(os.urandom(8).hex(), boot_id, recover.lineage(past))
@@ -86,11 +91,11 @@ def _fresh(options: Options) -> Keeper | None:
     soft_files = _raise_file_limit()
     credentials = Credentials(options.credentials)
     credentials.remove_all()
-    attempts = Attempts(
-        Journal(folder, -1), tags, LoggerLink(options.root), options.task_files or soft_files, credentials
-    )
+    common = spawn.Common(options.task_files or soft_files, credentials, _outputs(options))
+    attempts = Attempts(Journal(folder, -1), tags, LoggerLink(options.root), common, place)
     for attempt in recover.kept_attempts(past, boot_id):
         attempts.adopt(attempt, unreaped=False)
+    common.outputs.keep_only(attempts.by_id)
     attempts.journal = journal.create(folder, head + attempts.journal_content())
     os.chdir("/")
     keeper = Keeper(options, life, folder, lock, passed or _listen(options, folder), attempts)
@@ -108,12 +113,12 @@ def _resume(options: Options) -> Keeper:
     options.owns_socket = rundir.from_systemd() is None
     life = Life(state.epoch, state.boot_id, state.lineage)
     link = LoggerLink(options.root)
-    attempts = Attempts(
-        Journal(state.folder, state.journal), hunt.Tags(state.tag, state.tag_step), link, state.soft_files,
-        Credentials(options.credentials),
-    )  # fmt: skip
+    common = spawn.Common(state.soft_files, Credentials(options.credentials), _outputs(options))
+    tags = hunt.Tags(state.tag, state.tag_step)
+    attempts = Attempts(Journal(state.folder, state.journal), tags, link, common, _settle(options))
     for attempt, unreaped in state.attempts:
         attempts.adopt(attempt, unreaped)
+    attempts.cgroups.keep_only(frozenset(one.cgroup for one, _ in state.attempts if one.phase != OVER))
     keeper = Keeper(options, life, state.folder, state.lock, socket(fileno=state.listener), attempts)
     keeper.draining, keeper.leaving = state.draining, state.leaving
     if state.logger >= 0:
@@ -127,15 +132,28 @@ def _resume(options: Options) -> Keeper:
     return keeper
 
 
+def _outputs(options: Options) -> Outputs:
+    reader = next(iter(options.allow_uids), 0) if os.geteuid() == 0 else 0
+    return Outputs(options.run_dir, reader)
+
+
 def _listen(options: Options, folder: int) -> socket:
     # Whose uid is not allowed is turned away after the connect: the mode need only let the allowed ones come.
     return rundir.listen(folder, 0o666 if options.allow_uids else 0o600)
+
+
+def _settle(options: Options) -> Cgroups:
+    found = cgroups.settle(options.cgroup)
+    if not found and options.cgroup != cgroups.NONE:
+        say(f"tasks get no cgroup: {found.why}")
+    return found
 
 
 def _prepare_process() -> None:
     with open("/proc/self/comm", "w") as comm:
         comm.write("pyflow-keeper")
     hunt.become_subreaper()
+    capabilities.keep_to_self()
     os.umask(0o077)
 
 
@@ -147,6 +165,10 @@ def _raise_file_limit() -> int:
 
 
 def _boot_id() -> str:
+    """The kernel's, or for tests what PYFLOW_BOOT_ID says: another one is another boot."""
+    told = os.environ.get("PYFLOW_BOOT_ID")
+    if told:
+        return told
     with open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()
 
@@ -156,7 +178,7 @@ def _detach(folder: int) -> None:
     if os.fork():
         os._exit(0)
     os.setsid()
-    log = os.open(_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600, dir_fd=folder)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for source, target in ((null, 0), (log, 1), (log, 2)):
         os.dup2(source, target)

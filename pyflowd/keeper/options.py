@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import pwd
 
+from pyflowd.keeper.cgroups import NONE, OWN
+
 USAGE = """\
 usage: pyflow-keeper --run-dir DIR [--root DIR] [--idle-exit SECONDS] [--allow-uid UID | --allow-user NAME]...
-                     [--detach]
+                     [--cgroup own|none|PATH] [--settings PATH] [--detach]
 
 Parent of all task processes. Started by pyflowd or by systemd; seldom by hand.
 
@@ -17,6 +19,12 @@ Parent of all task processes. Started by pyflowd or by systemd; seldom by hand.
   --allow-uid UID      who may connect, beside root and the keeper's own user; may be repeated
   --allow-user NAME    the same, by name
   --credentials DIR    where tasks find secrets as files; default: the folder credentials in --run-dir
+  --cgroup own         a cgroup for each task below the keeper's own, as in a unit with Delegate=yes; PATH: below
+                       that one, a folder of the cgroup v2 hierarchy that is nobody else's; default: none
+  --stop-grace SECONDS longest grace of a task between SIGTERM and SIGKILL when the keeper itself is told to end by
+                       SIGTERM (15); all is over at the latest 12 s after it, which TimeoutStopSec= must allow
+  --settings PATH      a file of root's that says for which users tasks are started (keeper.yaml in pyflowd(8)); read
+                       again on SIGHUP. Without it a keeper of root's starts them for all
   --task-files N       soft limit of open files for tasks; default: the keeper's own when it starts
   --detach             go into the background
 """
@@ -29,6 +37,7 @@ class UsageError(Exception):
 class Options:
     __slots__ = (
         "allow_uids",
+        "cgroup",
         "check",
         "credentials",
         "detach",
@@ -38,6 +47,8 @@ class Options:
         "resume",
         "root",
         "run_dir",
+        "settings",
+        "stop_grace_s",
         "task_files",
     )
 
@@ -45,7 +56,10 @@ class Options:
         self.run_dir = ""
         self.root = ""
         self.credentials = ""
+        self.cgroup = NONE
+        self.settings = ""
         self.idle_exit_s = 0.0
+        self.stop_grace_s = 15.0
         self.allow_uids: tuple[int, ...] = ()
         self.task_files = 0
         self.detach = False
@@ -84,10 +98,18 @@ def _take(options: Options, word: str, value: str) -> None:
             options.root = value
         elif word == "--credentials":
             options.credentials = value
+        elif word == "--cgroup":
+            if value not in (NONE, OWN) and not os.path.isabs(value):
+                raise UsageError(f"--cgroup {value}: neither own, none nor an absolute path")
+            options.cgroup = value
+        elif word == "--settings":
+            options.settings = os.path.abspath(value)
         elif word == "--idle-exit":
             options.idle_exit_s = float(value)
         elif word == "--task-files":
             options.task_files = int(value)
+        elif word == "--stop-grace":
+            options.stop_grace_s = float(value)
         elif word == "--allow-uid":
             options.allow_uids += (int(value),)
         elif word == "--allow-user":

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 
 from pyflowd.keeper.attempt import OVER, Attempt
+from pyflowd.keeper.cgroups import name_of
 from pyflowd.keeper.hunt import kill_all_tagged
 from pyflowd.keeper.journal import LINEAGE, Past
 from pyflowd.keeper.wire import LOST, End
 
-_PATIENCE_S = 10.0
+PATIENCE_S = 10.0
 KEEPER_LOST = "keeper lost"
 HOST_RESTARTED = "host restarted"
 
@@ -25,7 +26,14 @@ def kill_remains(past: Past, boot_id: str) -> int:
     for entry in past.attempts.values():
         if entry.end is None:
             wanted[entry.tag] = entry.began_us
-    return kill_all_tagged(wanted, past.tag_step, _PATIENCE_S)
+    return kill_all_tagged(wanted, past.tag_step, PATIENCE_S)
+
+
+def cgroups_of(past: Past) -> set[str]:
+    """What the cgroups of unfinished attempts, and of ended ones that left something, may be called."""
+    found = {(name, entry.tag) for name, entry in past.attempts.items() if entry.end is None}
+    found |= {(name, tag) for name, (tag, _) in past.orphans.items()}
+    return {name_of(name, tag, lasting=lasting) for name, tag in found for lasting in (False, True)}
 
 
 def kept_attempts(past: Past, boot_id: str) -> list[Attempt]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import stat
 import struct
 import time
@@ -83,9 +84,18 @@ def unlink(folder: int, name: str = SOCKET) -> None:
         pass
 
 
+def close_strangers() -> None:
+    """Close what whoever started us has left open: a task would inherit it. Before anything of ours is opened."""
+    os.closerange(4 if _is_passed() else 3, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+
+
+def _is_passed() -> bool:
+    return os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1"
+
+
 def from_systemd() -> socket | None:
     """The socket that systemd passed, if it did."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+    if not _is_passed():
         return None
     os.set_inheritable(3, False)
     listener = socket(fileno=3)

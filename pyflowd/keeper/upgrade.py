@@ -17,18 +17,19 @@ from pyflowd.keeper.channel import Channel
 from pyflowd.keeper.loggerlink import ENTRY
 from pyflowd.keeper.wire import WireError, frame, pack_blobs, take_frames, text, unpack_blobs
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 """Of what is written here; raised when an older version could not go on with it. 2 added `error_pipe_fd`, 3
-the secrets to be masked: an older version would write them."""
-_HEAD, _ATTEMPT, _MASKS = 1, 2, 3
+the secrets to be masked: an older version would write them; 4 what goes to the host's journal, in a frame that an
+older version takes for an attempt."""
+_HEAD, _ATTEMPT, _MASKS, _JOURNAL = 1, 2, 3, 4
 _NUMBERS = (
     "tag", "phase", "pid", "began_us", "started_us", "due_us", "kill_grace_us", "orphan_grace_us", "leftover_allow",
     "log_max_bytes", "pipe_fd", "log_fd", "index_fd", "failure_fd", "log_open", "logged", "status", "ended_us",
-    "killed", "unkillable", "acknowledged", "error_pipe_fd",
+    "killed", "unkillable", "acknowledged", "error_pipe_fd", "in_cgroup",
 )  # fmt: skip
 _FIRST_NUMBERS = _NUMBERS.index("acknowledged") + 1
 """So many of them a state of version 1 holds."""
-_BOOLEANS = ("leftover_allow", "log_open", "logged", "acknowledged")
+_BOOLEANS = ("leftover_allow", "log_open", "logged", "acknowledged", "in_cgroup")
 _DESCRIPTORS = ("pipe_fd", "error_pipe_fd", "log_fd", "index_fd", "failure_fd")
 
 
@@ -104,7 +105,8 @@ def _pack_attempt(attempt: Attempt, unreaped: bool) -> bytes:
         _number(kind),
         *[field.encode() for field in fields],
     )
-    return packed + (_pack_masks(attempt) if attempt.masks else b"")
+    packed += _pack_masks(attempt) if attempt.masks else b""
+    return packed + (frame(_JOURNAL, *attempt.journal) if attempt.journal else b"")
 
 
 def _pack_masks(attempt: Attempt) -> bytes:
@@ -136,6 +138,8 @@ def unpack(packed: bytes) -> State:
     for kind, fields in frames[1:]:
         if kind == _MASKS and state.attempts:
             _unpack_masks(state.attempts[-1][0], fields)
+        elif kind == _JOURNAL and state.attempts:
+            state.attempts[-1][0].journal = tuple(fields)
         else:
             state.attempts.append(_unpack_attempt(fields))
     return state

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import struct
 
-from pyflowd.keeper.credentials import is_valid
+from pyflowd.keeper.credentials import is_file_name, is_valid
 
 VERSION = 1
 LEVEL_MASKS = 2
@@ -26,7 +26,7 @@ MAX_ID_BYTES = 200
 
 # Daemon to keeper.
 HELLO, LIST, START, STOP, ACKNOWLEDGE, UPGRADE, GOODBYE = range(1, 8)
-# Keeper to daemon.
+# Keeper to daemon. The last field of WELCOME says what there is of cgroups: `cgroup: memory cpu`, or `none: ` and why.
 WELCOME, RUNNING, EXIT, FAILED, LOST, LISTED, REFUSED, UPGRADING = range(64, 72)
 # Keeper to logger, and back.
 LOG_ADD, LOG_NOTE, LOG_RETIRE = range(128, 131)
@@ -144,11 +144,15 @@ def text(field: bytes) -> str:
 
 
 def attempt_id(field: bytes) -> str:
-    """An attempt's id: opaque, but short and without control characters, for it stands in a line of the journal."""
+    """An attempt's id: opaque, but short, without control characters, for it stands in a line of the journal, and such
+    that a file in a folder of the keeper's can be called so.
+    """
     if not 0 < len(field) <= MAX_ID_BYTES:
         raise WireError(f"an attempt id has 1 to {MAX_ID_BYTES} bytes, not {len(field)}")
     if min(field) < 0x20 or 0x7F in field:
         raise WireError("an attempt id holds a control character")
+    if not is_file_name(field):
+        raise WireError("an attempt id is no name of a file")
     return text(field)
 
 
@@ -156,8 +160,8 @@ class Start:
     """A START request: all that a task process is made of. Durations in microseconds, 0 for none."""
 
     __slots__ = (
-        "argv", "attempt", "credentials", "cwd", "env", "flags", "kill_grace_us", "leftover_allow", "limits",
-        "log_max_bytes", "masks", "origin", "orphan_grace_us", "timeout_us", "umask", "user",
+        "argv", "attempt", "credentials", "cwd", "env", "flags", "journal", "kill_grace_us", "leftover_allow", "limits",
+        "log_max_bytes", "masks", "may_be_root", "origin", "orphan_grace_us", "refused", "timeout_us", "umask", "user",
     )  # fmt: skip
 
     def __init__(self, attempt: str, argv: list[bytes], env: list[bytes], cwd: bytes, user: str = "") -> None:
@@ -179,8 +183,14 @@ class Start:
         """Secrets that it finds as files: a name and the content, in turn."""
         self.limits: dict[str, int] = {}
         """Of `LIMITS`."""
+        self.journal: tuple[bytes, ...] = ()
+        """Its output goes to the host's journal, too, line by line, with these fields: `NAME=value` each."""
         self.origin: tuple[str, str, str] | None = None
         """Where it is defined: absolute path of the file, SHA-256 of its text in hexadecimal, name of the task."""
+        self.may_be_root = True
+        """Not of the request: what the keeper itself has found out. False: not even by a name with the uid 0."""
+        self.refused = ""
+        """Not of the request: why the keeper does not start it."""
 
     @property
     def descriptors(self) -> int:
@@ -194,6 +204,7 @@ def pack_start(start: Start) -> bytes:
         pack_blobs(start.credentials),
         pack_list([b"%s=%d" % (name.encode(), value) for name, value in start.limits.items()]),
         pack_list([os.fsencode(part) for part in start.origin or ()]),
+        pack_list(start.journal),
     ]
     while more and not more[-1]:
         more.pop()  # most have none of it
@@ -233,11 +244,22 @@ def unpack_start(fields: list[bytes]) -> Start:
     start.flags = number(flags, most=255)
     start.masks = unpack_blobs(fields[12]) if len(fields) > 12 else ()
     start.credentials = unpack_blobs(fields[13]) if len(fields) > 13 else ()
-    if start.credentials and not is_valid(start.attempt, start.credentials):
+    if start.credentials and not is_valid(start.credentials):
         raise WireError("START has credentials whose names can be no files")
     start.limits = _limits(unpack_list(fields[14])) if len(fields) > 14 else {}
-    start.origin = _origin(unpack_list(fields[15])) if len(fields) > 15 else None
+    start.origin = _origin(unpack_list(fields[15])) if len(fields) > 15 and fields[15] else None
+    start.journal = _journal(unpack_list(fields[16])) if len(fields) > 16 else ()
     return start
+
+
+def _journal(items: list[bytes]) -> tuple[bytes, ...]:
+    """Fields that tell whose output it is: the journal trusts what the keeper says, so no others can be given."""
+    for item in items:
+        name, equals, value = item.partition(b"=")
+        known = name.startswith(b"PYFLOW_") and len(name) <= 64 and name.replace(b"_", b"").isalpha() and name.isupper()
+        if not equals or not known or len(value) > 1024:
+            raise WireError(f"START has {item[:40]!r}, which is no field of the journal")
+    return tuple(items)
 
 
 def _limits(items: list[bytes]) -> dict[str, int]:
@@ -264,10 +286,15 @@ End = tuple[int, tuple[str, ...]]
 """How an attempt ended: EXIT, FAILED or LOST with its fields as text, the same on the wire and in the journal.
 
 EXIT: code, signal (one of them empty), started_us, ended_us, user_us, system_us, max_rss_bytes, stop (`timeout`,
-`request` or empty), leftovers killed after the main process was gone, processes that could not be killed.
+`request` or empty), leftovers killed after the main process was gone, processes that could not be killed; and of an
+attempt with a cgroup, where user_us and system_us are those of all its processes: oom_kills, tasks_refused (by
+`tasks_max`), peak_bytes (of all memory, caches of files among it).
 FAILED: step, errno, message, at_us. LOST: why, at_us.
 """
 END_FIELDS = {EXIT: 10, FAILED: 4, LOST: 2}
+"""How many each has at least."""
+CGROUP_FIELDS = 3
+"""More of EXIT, where the attempt had a cgroup."""
 
 
 def pack_end(attempt: str, end: End) -> bytes:

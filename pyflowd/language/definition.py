@@ -108,6 +108,14 @@ def _read_env_file(value: Any, report: Report) -> str:
     return optional + fields.path(written.removeprefix("-"), report)
 
 
+def _read_groups(value: Any, report: Report) -> tuple[str, ...]:
+    """Names of Unix groups, one at least: a list of none would leave it open what is meant."""
+    groups = tuple(dict.fromkeys(fields.one_or_more(fields.group)(value, report)))
+    if not groups and not report.errors:
+        raise Wrong("an empty list says nothing", "name a group; for administrators only: one without members")
+    return groups
+
+
 def _raw(value: Any, report: Report) -> Any:
     """Read where the keys it hangs on are known."""
     return value
@@ -121,6 +129,8 @@ WORKFLOW = Table(
         "description": ("description", fields.text),
         "labels": ("labels", _read_labels),
         "owner": ("owner", fields.text),
+        "visible_to": ("visible_to", _read_groups),
+        "operate_by": ("operate_by", _read_groups),
         "params": ("params", _raw),
         "env": ("env", fields.with_secrets(fields.env)),
         "env_file": ("env_files", fields.one_or_more(_read_env_file)),

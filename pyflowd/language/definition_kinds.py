@@ -13,6 +13,7 @@ from pyflowd.language import fields
 from pyflowd.language.definition_http import build_http, read_http
 from pyflowd.language.definition_notify import build_notify, read_notify
 from pyflowd.language.definition_process import build_file, build_python, build_ssh, read_file, read_python, read_ssh
+from pyflowd.language.definition_reboot import build_reboot, read_reboot
 from pyflowd.language.definition_uses import build_uses, read_uses
 from pyflowd.language.definition_waiting import (
     build_approval,
@@ -86,7 +87,7 @@ def build_argv(words: tuple[str, ...], task: dict[str, Any]) -> Argv:
 _OF_PROCESSES = frozenset(
     {
         "env", "cwd", "user", "stdin", "shell", "kill_grace", "leftover", "success_codes", "skip_codes", "capture",
-        "artifacts", "credentials",
+        "artifacts", "credentials", "resources",
     }
 )  # fmt: skip
 _OF_CALLS = frozenset({"with", "idempotency_key"})
@@ -98,6 +99,10 @@ _OF_WORK = frozenset({"retry", "log", "outputs", "cache"})
 _NOT_COMMAND = _OF_CALLS | {"interpreter"}
 _OF_PLACES = frozenset({"locks", "pool"})
 """What waits for people or time holds nothing (rule R7)."""
+_NOT_REBOOT = (_OF_PROCESSES - {"env", "cwd", "user"}) | _NOT_COMMAND | _OF_FAN_OUT | {
+    "retry", "timeout", "outputs", "cache", "undo",
+}  # fmt: skip
+"""Nothing brings about a second restart by itself."""
 _NOT_WORK = _OF_PROCESSES | _NOT_COMMAND | _OF_WORK | _OF_PLACES
 
 KINDS: dict[str, KindOfTask] = {
@@ -107,6 +112,7 @@ KINDS: dict[str, KindOfTask] = {
     "file": KindOfTask(read_file, build_file, _NOT_COMMAND | {"stdin", "shell", "capture"}),
     "ssh": KindOfTask(read_ssh, build_ssh, _NOT_COMMAND | {"stdin"}),
     "uses": KindOfTask(read_uses, build_uses, frozenset({"stdin", "shell", "idempotency_key", "interpreter"})),
+    "reboot": KindOfTask(read_reboot, build_reboot, _NOT_REBOOT),
     "http": KindOfTask(read_http, build_http, _OF_PROCESSES | _NOT_COMMAND),
     "workflow": KindOfTask(read_call, build_call, (_OF_PROCESSES | {"interpreter", "log"})),
     "approval": KindOfTask(read_approval, build_approval, _NOT_WORK | _OF_FAN_OUT | {"timeout", "undo"}),
@@ -124,6 +130,8 @@ _FIXES = {
     ("argv", "shell"): "leave shell out, or use run",
     ("python", "stdin"): "pass values under with:",
     ("ssh", "stdin"): "pass values under env:",
+    ("reboot", "timeout"): "put it in reboot: {within: 10m}",
+    ("reboot", "retry"): "leave it out: a host is never restarted twice by itself",
     ("uses", "stdin"): "pass values under with:",
 }
 

@@ -18,7 +18,7 @@ from pyflowd.language.definition_needs import Needs
 from pyflowd.language.definition_waiting import ANY_TASK
 from pyflowd.language.document import quote
 from pyflowd.language.fields import Report, Use
-from pyflowd.model.kinds import Argv, File, Http, Python, Shell, Ssh, Uses
+from pyflowd.model.kinds import Argv, File, Http, Python, Reboot, Shell, Ssh, Uses
 from pyflowd.model.workflow import Capture, Param, ParamType, Task
 
 TASK_MEMBERS = (
@@ -340,6 +340,8 @@ def _own_outputs(task: Task) -> tuple[str, ...]:
     match task.kind:
         case Shell() | Argv() | Ssh():
             return captured
+        case Reboot():
+            return ()
         case Python():
             return ("result", *captured)
         case Http():

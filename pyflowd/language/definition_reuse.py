@@ -28,6 +28,7 @@ _BELOW = {
     ("task", "undo"): "task",
     ("task", "on_error"): "tasks",
     ("task", "ssh"): "ssh",
+    ("task", "reboot"): "reboot",
     ("task", "repeat"): "repeat",
     ("task", "wait"): "wait",
     ("task", "http"): "http",

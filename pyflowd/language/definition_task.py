@@ -17,13 +17,26 @@ from pyflowd.language.definition_kinds import KINDS, LATER, WITHOUT_PROCESS, che
 from pyflowd.language.definition_needs import Needs, check_needs
 from pyflowd.language.definition_places import read_locks, read_pool, read_priority
 from pyflowd.language.definition_references import Place, Scope, secret_variables
+from pyflowd.language.definition_resources import read_resources
 from pyflowd.language.definition_secrets import read_credentials
 from pyflowd.language.definition_waiting import read_arguments
 from pyflowd.language.document import Mapping, quote
 from pyflowd.language.fields import Report, Table, Wrong, read
 from pyflowd.model.kinds import ProcessKind, Shell
 from pyflowd.model.states import is_name
-from pyflowd.model.workflow import Backoff, FanOut, Jitter, Leftover, OnLost, Retry, Task, TriggerRule, UndoAfter
+from pyflowd.model.workflow import (
+    Backoff,
+    FanOut,
+    Jitter,
+    Journal,
+    Leftover,
+    OnLost,
+    Resources,
+    Retry,
+    Task,
+    TriggerRule,
+    UndoAfter,
+)
 
 # ---- Retry ----------------------------------------------------------------------------------------------------------
 
@@ -70,7 +83,9 @@ def _read_retry(value: Any, report: Report) -> dict[str, Any]:
 
 # ---- Keys -----------------------------------------------------------------------------------------------------------
 
-LOG = Table("log", {"max_bytes": ("log_max_bytes", fields.file_size_bytes)}, later=frozenset({"journal"}))
+LOG = Table(
+    "log", {"max_bytes": ("log_max_bytes", fields.file_size_bytes), "journal": ("journal", fields.one_of(Journal))}
+)
 
 _COMMON: dict[str, tuple[str, fields.Reader]] = {
     "retry": ("retry", _read_retry),
@@ -89,10 +104,11 @@ _COMMON: dict[str, tuple[str, fields.Reader]] = {
     "pool": ("pools", read_pool),
     "priority": ("priority", read_priority),
     "credentials": ("credentials", read_credentials),
+    "resources": ("resources", read_resources),
 }
 """What `defaults` and a task have in common."""
 
-DEFAULTS = Table("defaults", _COMMON, later=frozenset({"resources", "on_error", "outputs"}))
+DEFAULTS = Table("defaults", _COMMON, later=frozenset({"on_error", "outputs"}))
 
 
 def _raw(value: Any, report: Report) -> Any:
@@ -131,7 +147,7 @@ TASK = Table(
         "on_error": ("on_error", _raw),
         **_COMMON,
     },
-    later=LATER | {"resources", "template", "secrets"},
+    later=LATER | {"template", "secrets"},
     meant={
         "command": "run", "cmd": "run", "script": "run", "exec": "argv", "args": "argv",
         "depends": "needs", "depends_on": "needs", "requires": "needs", "dependencies": "needs",
@@ -250,6 +266,8 @@ def _merged(key: str, mapping: Mapping, own: dict[str, Any], reading: Reading) -
     task = {**defaults, **own}
     if "retry" in task:  # where it is not, the model's own default is shared
         task["retry"] = Retry(**{**defaults.get("retry", {}), **own.get("retry", {})})
+    if "resources" in task:
+        task["resources"] = Resources(**{**defaults.get("resources", {}), **own.get("resources", {})})
     if "log" in task:
         task.update(task.pop("log"))
     task["env"] = own.get("env", {})
@@ -273,6 +291,9 @@ def _judge(key: str, mapping: Mapping, own: dict[str, Any], task: dict[str, Any]
         report.add(mark, "value", f"exit code {min(both)} is both a success and a skip", "keep it in one list")
     if "retry" in own and "retry" in task:
         _judge_retry(key, mapping, own["retry"], task["retry"], report)
+    if "resources" in own and key == "ssh":
+        message = "resources holds for the ssh program on this host, not for what runs on the other one"
+        report.add(mapping.value_mark("resources"), "no_effect", message, "limit it there", warning=True)
     if "cache" in mapping:
         judge_cache(mapping, task["kind"], report)
     if "trigger_rule" in own and not own.get("needs"):

@@ -2,7 +2,8 @@
 
 A definition of one file is that file's text as it is. One of several parts, such as a template, the file that fills it
 and its drop-ins, is framed: each part with its role, its label and its length. The frame begins with a NUL, which no
-text of a definition can hold. Pure; it knows nothing of what the texts mean.
+text of a definition can hold. Where it matters whose the files are, their owner is a part without text: the same text
+of somebody else is another definition. Pure; it knows nothing of what the texts mean.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ class Role(StrEnum):
     TEMPLATE = "template"
     WORKFLOW = "workflow"
     DROP_IN = "drop-in"
+    OWNER = "owner"
+    """Labelled with a uid: the account that its tasks run as."""
 
 
 class Part(Struct, frozen=True, kw_only=True):
@@ -66,11 +69,20 @@ def by_place(text: bytes) -> dict[tuple[Role, str], bytes]:
     return {(part.role, "" if part.role is Role.WORKFLOW else part.label): part.data for part in unpack(text)}
 
 
+def owned_by(parts: Sequence[Part], uid: int) -> list[Part]:
+    """The parts of a definition that is the word of an account."""
+    return [*parts, Part(label=str(uid), data=b"", role=Role.OWNER)]
+
+
+def texts_of(text: bytes, label: str = "", *, is_json: bool = False) -> list[Part]:
+    """The parts of a text that are texts themselves."""
+    return [part for part in unpack(text, label, is_json=is_json) if part.role is not Role.OWNER]
+
+
 def readable(text: bytes) -> str:
     """What a person reads: the text; of several parts each below a comment with its role and label."""
-    if not text.startswith(_MAGIC):
-        return decoded(text)
-    return "".join(_headed(unpack(text)))
+    parts = texts_of(text)
+    return decoded(parts[0].data) if len(parts) == 1 else "".join(_headed(parts))
 
 
 def _headed(parts: Iterable[Part]) -> Iterable[str]:

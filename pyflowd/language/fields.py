@@ -432,6 +432,14 @@ def user(value: Any, report: Report) -> str:
     return checked
 
 
+def group(value: Any, report: Report) -> str:
+    """A name of a Unix group; whether the host knows it is another matter."""
+    checked = text(value, report)
+    if not _USER.fullmatch(checked):
+        raise Wrong(f"{quote(checked)} is no name of a group")
+    return checked
+
+
 def timezone(value: Any, report: Report) -> str:
     """An IANA name that this host knows."""
     checked = text(value, report)

@@ -16,6 +16,7 @@ from msgspec import NODEFAULT, Struct
 from pyflowd.language.definition_http import HTTP
 from pyflowd.language.definition_notify import NOTIFY
 from pyflowd.language.definition_process import OPERATIONS, SSH
+from pyflowd.language.definition_reboot import REBOOT
 from pyflowd.language.definition_waiting import APPROVAL, CALL, WAIT
 from pyflowd.language.fields import Table
 from pyflowd.language.plugins import Plugin, PluginField
@@ -41,6 +42,9 @@ ABOUT: dict[str, _About] = {
     ),
     "ssh": _About("a script on another host", "ssh: {host: web1, user: deploy, run: ./deploy.sh}", "SSH"),
     "uses": _About("a plugin, with its inputs under with", "uses: sql\nwith: {query: select 1}"),
+    "reboot": _About(
+        "restarts the host; what needs it runs after that", "reboot: {}\nuser: root", "RESTARTING THE HOST",
+    ),
     "http": _About("a request, or a URL for GET", "http: https://app.example.org/health", "HTTP"),
     "workflow": _About("a run of another workflow", "workflow: load\nwith: {table: orders}", "CALLS"),
     "approval": _About("waits for a person, holding nothing", "approval: Roll out to all hosts?", "APPROVALS"),
@@ -48,8 +52,9 @@ ABOUT: dict[str, _About] = {
     "notify": _About("a message to a channel", "notify: {channel: oncall, text: backup is late}", "MESSAGES"),
 }  # fmt: skip
 _KEYS: dict[str, tuple[Table, type[Struct]]] = {
-    "ssh": (SSH, model.Ssh), "http": (HTTP, model.Http), "workflow": (CALL, model.Call),
-    "approval": (APPROVAL, model.Approval), "wait": (WAIT, model.Wait), "notify": (NOTIFY, model.Notify),
+    "ssh": (SSH, model.Ssh), "reboot": (REBOOT, model.Reboot), "http": (HTTP, model.Http),
+    "workflow": (CALL, model.Call), "approval": (APPROVAL, model.Approval), "wait": (WAIT, model.Wait),
+    "notify": (NOTIFY, model.Notify),
 }  # fmt: skip
 
 

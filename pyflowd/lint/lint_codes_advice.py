@@ -55,6 +55,15 @@ ADVICE: tuple[Code, ...] = (
         "  ask: {approval: {message: Go?, choices: [test, live], default: test, timeout: 1h, on_timeout: approve}}\n",
     ),
     Code(
+        name="reboot_user",
+        meaning="a task is to restart the host, and would not be root",
+        why="Only root may restart a host: the task fails when it starts. Where pyflowd itself is root it need not be "
+        "written.",
+        severity=_WARNING,
+        bad="tasks: {restart: {reboot: {}}}\n",
+        good="tasks: {restart: {reboot: {}, user: root}}\n",
+    ),
+    Code(
         name="capture_leftover",
         meaning="output is captured of a task that may leave processes running",
         why="What is left holds standard output open, so what was said is not complete when the task ends.",
@@ -155,6 +164,14 @@ ADVICE: tuple[Code, ...] = (
         severity=_WARNING,
         bad="tasks: {a: {run: echo a, user: no-such-user}}\n",
         good="tasks: {a: {run: echo a, user: root}}\n",
+    ),
+    Code(
+        name="unknown_group",
+        meaning="a group in visible_to or operate_by that this host does not have",
+        why="It gives nobody anything: where it is the only one, administrators alone see or operate the workflow.",
+        severity=_WARNING,
+        bad="operate_by: no-such-group\ntasks: {a: {run: echo a}}\n",
+        good="operate_by: root\ntasks: {a: {run: echo a}}\n",
     ),
     Code(
         name="unverified_hook",

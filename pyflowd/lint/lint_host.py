@@ -33,6 +33,7 @@ class Surroundings(NamedTuple):
     timezone: str | None = None
     """Of schedules that name none: that of the settings, else the host's."""
     is_user: Callable[[str], bool] | None = None
+    is_group: Callable[[str], bool] | None = None
     workflows: Callable[[], frozenset[str]] | None = None
     """Names, asked for only where a definition names one."""
     channels: frozenset[str] | None = None
@@ -43,10 +44,12 @@ class Surroundings(NamedTuple):
 
 
 def lint_host(workflow: Workflow, places: Mapping[str, TaskPlace], surroundings: Surroundings, report: Report) -> None:
-    """Users, workflows and channels that are not there; schedules that fall into a clock change."""
+    """Users, groups, workflows and channels that are not there; schedules that fall into a clock change."""
     root = report.document.root
     if surroundings.is_user is not None:
         _lint_users(root, places.values(), surroundings.is_user, report)
+    if surroundings.is_group is not None:
+        _lint_groups(workflow, root, surroundings.is_group, report)
     if surroundings.workflows is not None:
         _lint_followed(workflow, root, surroundings.workflows, report)
     for _, task in all_tasks(workflow):
@@ -91,6 +94,15 @@ def _lint_users(root: Node, places: Iterable[TaskPlace], is_user: Callable[[str]
             message = f"user: there is no user {quote(user)} on this host"
             fix = "create it, or check the file on the host where it is to run"
             report.add(holder.value_mark("user"), "unknown_user", message, fix, warning=True)
+
+
+def _lint_groups(workflow: Workflow, root: Node, is_group: Callable[[str], bool], report: Report) -> None:
+    for key, groups in (("visible_to", workflow.visible_to), ("operate_by", workflow.operate_by)):
+        for group in groups:
+            if not is_group(group):
+                message = f"{key}: there is no group {quote(group)} on this host, and so it gives nobody anything"
+                fix = "create it, or check the file on the host where it is to run"
+                report.add(root.value_mark(key), "unknown_group", message, fix, warning=True)
 
 
 def _lint_followed(workflow: Workflow, root: Node, workflows: Callable[[], frozenset[str]], report: Report) -> None:

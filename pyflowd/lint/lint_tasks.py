@@ -15,7 +15,7 @@ from pyflowd.language.document import Mapping as Node
 from pyflowd.language.document import quote
 from pyflowd.language.fields import Report
 from pyflowd.language.lint_places import TaskPlace
-from pyflowd.model.kinds import Approval, Argv, File, Http, Notify, OnTimeout, Shell, Ssh, Wait
+from pyflowd.model.kinds import Approval, Argv, File, Http, Notify, OnTimeout, Reboot, Shell, Ssh, Wait
 from pyflowd.model.workflow import Leftover, OnEmpty, Task, TriggerRule, Workflow, all_tasks, sections
 
 Places = Mapping[str, TaskPlace]
@@ -30,6 +30,7 @@ def lint_tasks(workflow: Workflow, places: Places, report: Report) -> None:
             for each in (task, *task.on_error):
                 if each.name in places:
                     _lint_keys(each, places[each.name].mapping, report)
+                    _lint_reboot(each, workflow, places[each.name].mapping, report)
 
 
 # ---- Tasks that never run -------------------------------------------------------------------------------------------
@@ -148,6 +149,15 @@ def _lint_keys(task: Task, mapping: Node, report: Report) -> None:
         _lint_items(task, task.fan_out.items, mapping, report)
 
 
+def _lint_reboot(task: Task, workflow: Workflow, mapping: Node, report: Report) -> None:
+    user = task.user or workflow.user
+    if isinstance(task.kind, Reboot) and user != "root":
+        mark = mapping.value_mark("user") if "user" in mapping else mapping.key_mark("reboot")
+        runs_as = f"runs as {user}" if user else "is not said to run as root"
+        message = f"task {task.name} restarts the host and {runs_as}: it fails, but where pyflowd itself is root"
+        report.add(mark, "reboot_user", message, "write user: root", warning=True)
+
+
 def _lint_items(task: Task, items: list[object], mapping: Node, report: Report) -> None:
     """The key of an item that is nested is made of its JSON text: nobody can type it, and any change makes another."""
     mark = mapping.value_mark("for_each" if "for_each" in mapping else "matrix")
@@ -218,7 +228,7 @@ def _may_read(task: Task) -> bool:
             return bool(_DUMPS.search(text) or _OWN_PROGRAM.search(text))
         case Argv(argv=argv):
             return ("/" in argv[0] and not argv[0].startswith(_SYSTEM)) or bool(_OWN_PROGRAM.search(" ".join(argv)))
-        case File() | Http() | Approval() | Wait() | Notify():
+        case File() | Http() | Approval() | Wait() | Notify() | Reboot():
             return False
         case _:
             return task.kind.__class__.__name__ != "Call"

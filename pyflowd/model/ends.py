@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import StrEnum
 from typing import Any
 
@@ -11,12 +12,16 @@ from pyflowd.model.states import Lost, RunState
 
 
 class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=True):
-    """What an attempt used, from `wait4`: the main process and all it waited for."""
+    """What an attempt used."""
 
     user_us: int = 0
+    """Of all its processes, where it had a cgroup; else from `wait4`: of the main process and all it waited for."""
     system_us: int = 0
     max_rss_bytes: int = 0
-    """0: not known. A task that never needed more than the keeper itself, about 10 MiB, cannot be told from it."""
+    """0: not known. A task that never needed more than the keeper itself, about 10 MiB, cannot be told from it.
+    It is the largest process, from `wait4`."""
+    memory_peak_bytes: int = 0
+    """Of its cgroup: all processes together, and caches of files that they read and wrote. 0: not known."""
 
     @property
     def cpu_us(self) -> int:
@@ -29,6 +34,8 @@ class Stop(StrEnum):
     NONE = ""
     TIMEOUT = "timeout"
     REQUEST = "request"
+    SHUTDOWN = "shutdown"
+    """The keeper itself was told to end, as when the host goes down."""
 
 
 class Exit(Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=True, tag="exit"):
@@ -43,6 +50,14 @@ class Exit(Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=Tru
     stop: Stop = Stop.NONE
     leftovers: int = 0
     """Processes of the attempt killed after the main process was gone."""
+    oom_kills: int = 0
+    """Kills for want of memory, as its cgroup counts them (rule R8): one process may count twice."""
+    tasks_refused: int = 0
+    """How many processes and threads its `tasks_max` did not let it start."""
+
+
+SHORTAGES = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+"""Error numbers of a start: too many processes or open files, too little memory. The fault matrix' `fork failure`."""
 
 
 class StartFailure(Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=True, tag="start_failure"):
@@ -52,6 +67,8 @@ class StartFailure(Struct, frozen=True, kw_only=True, omit_defaults=True, array_
     errno: int
     message: str
     at_us: int
+    shortage: bool = False
+    """The host was short of what comes back by itself (`SHORTAGES`): it is tried again, and that is not counted."""
 
 
 class LostAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=True, tag="lost"):
@@ -61,6 +78,17 @@ class LostAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True, array_l
     at_us: int
     again: bool = False
     """It may be sent again as a new attempt, whatever `on_lost` says (rule I4)."""
+
+
+class HostRestarted(Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=True, tag="host_restarted"):
+    """A `reboot` attempt had begun to restart the host, and the host is up again: another boot id says so."""
+
+    boot_before: str
+    boot_after: str
+    booted_us: int
+    """When the host came up, by its wall clock."""
+    at_us: int
+    """When that was seen."""
 
 
 class CallEnd(Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=True, tag="call_end"):
@@ -113,7 +141,7 @@ class Stopped(Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=
     stop: Stop = Stop.REQUEST
 
 
-End = Exit | StartFailure | LostAttempt | CallEnd | RunEnd | Answer | Waited | Stopped
+End = Exit | StartFailure | LostAttempt | HostRestarted | CallEnd | RunEnd | Answer | Waited | Stopped
 """How an attempt ended, as the keeper, the record or the pool tell it; the engine makes its state of it."""
 
 

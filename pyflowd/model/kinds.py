@@ -63,6 +63,15 @@ class Uses(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="uses", ta
     """`with`: its inputs; texts in them may hold expressions."""
 
 
+class Reboot(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="reboot", tag_field="kind"):
+    """`reboot`: restarts the host and ends, as a success, when the host is up again. In a process of root."""
+
+    command: tuple[str, ...] = ()
+    """Program and arguments; empty: `systemctl reboot` where there is systemctl, else `shutdown -r now`."""
+    within_s: float = 600.0
+    """A host that is still up after so long was not restarted: the attempt has failed."""
+
+
 class JsonBody(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="json", tag_field="sort"):
     value: Any
 
@@ -239,9 +248,9 @@ class Notify(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="notify"
     subject: str = ""
 
 
-Kind = Shell | Argv | Python | File | Ssh | Uses | Http | Call | Approval | Wait | Notify
+Kind = Shell | Argv | Python | File | Ssh | Uses | Reboot | Http | Call | Approval | Wait | Notify
 """Exactly one kind per task; a new kind is a struct here, a validator in `definition`, a runner."""
-ProcessKind = Shell | Argv | Python | File | Ssh | Uses
+ProcessKind = Shell | Argv | Python | File | Ssh | Uses | Reboot
 """Kinds that the keeper runs as a process."""
 PoolKind = Http
 """Kinds that the daemon's thread pool runs (rule I4)."""

@@ -100,6 +100,7 @@ class Reason(StrEnum):
     REPLACED = "replaced"  # of a run: `overlap: replace` and a newer one came
     OOM = "oom"  # the kernel ended it, or a part of it, for want of memory: the cgroup says so (rule R8)
     DEADLINE = "deadline"  # of a run: it had not started by the deadline of the schedule that fired it
+    RESTORED = "restored"  # of a run: it was live in the backup that the store was restored from
 
 
 class Lost(StrEnum):
@@ -108,6 +109,7 @@ class Lost(StrEnum):
     KEEPER_LOST = "keeper lost"
     HOST_RESTARTED = "host restarted"
     RECORD_LOST = "record lost"
+    RESTORED = "restored from a backup"
     DAEMON_LOST = "daemon restarted"  # of what runs inside the daemon (rule I4)
 
 

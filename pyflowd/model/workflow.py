@@ -331,6 +331,8 @@ class Workflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Read when an attempt starts, below `env`; a leading `-` lets the file be missing."""
     cwd: str | None = None
     user: str | None = None
+    owner_uid: int | None = None
+    """Whose word it is, as whom its tasks run; None: root's, or the instance does not go by owners."""
     triggers: tuple[Schedule, ...] = ()
     events: tuple[EventTrigger, ...] = ()
     catchup: Catchup | None = None

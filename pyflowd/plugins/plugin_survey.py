@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from pyflowd.base import process
+from pyflowd.base import process, trust
 from pyflowd.exit_status import status_text
 from pyflowd.language.plugins import Known, Plugin
 from pyflowd.model.states import is_name
@@ -120,6 +120,10 @@ def _file(entry: os.DirEntry[str]) -> Source:
         return Source(name=name, origin=entry.path, error=error.strerror or "it cannot be read")
     stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
     wrong = "" if entry.is_file() else "it is no plain file"
+    owners = frozenset({0, os.geteuid()})
+    fault = trust.of_file(entry.path, status, owners) or trust.of_folder(os.path.dirname(entry.path), os.geteuid())
+    if fault is not None:
+        wrong = f"{fault.message} ({fault.fix})"
     return Source(name=name, origin=entry.path, stamp=stamp, error=wrong)
 
 

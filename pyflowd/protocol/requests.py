@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 from msgspec import Struct, field
 
@@ -302,6 +303,25 @@ class GetHealth(Struct, frozen=True, kw_only=True, tag="get_health"):
     """What `doctor` asks of a daemon -> HealthView."""
 
 
+class MakeBackup(Struct, frozen=True, kw_only=True, tag="make_backup"):
+    """A copy of the instance, as it is now -> BackupOpen with one descriptor, BackupView. Level admin."""
+
+    with_logs: bool = False
+    """Logs and artifacts, too."""
+
+
+class CheckStore(Struct, frozen=True, kw_only=True, tag="check_store"):
+    """A check of all of the store, from a snapshot -> StoreCheckView. Level admin."""
+
+
+class DrainHost(Struct, frozen=True, kw_only=True, tag="drain_host"):
+    """Start no task from now on, or (`drained` False) start them again -> DrainView. Level admin."""
+
+    drained: bool = True
+    wait: bool = False
+    """A second DrainView when nothing runs any more."""
+
+
 class GetVersion(Struct, frozen=True, kw_only=True, tag="get_version"):
     """-> VersionView."""
 
@@ -334,6 +354,17 @@ class ListFirings(Struct, frozen=True, kw_only=True, tag="list_firings"):
     limit: Limit | None = None
 
 
+class ListAudit(Struct, frozen=True, kw_only=True, tag="list_audit"):
+    """Who changed what, newest first -> AuditPage..."""
+
+    since_us: Integer | None = None
+    user: str = ""
+    """Only what this account did; of one that has no name its number."""
+    workflow: str = ""
+    """Only what was done to this workflow."""
+    limit: Limit = 20
+
+
 Request = (
     GetHost | GetRun | GetGraph | ListWorkflows | ShowWorkflow | ListRuns | StartRun | CancelRun | RerunRun
     | PauseWorkflow | GetLogs | WatchRun | ListNext | ListSlots | ListEvents | Reload | GetHealth | GetVersion
@@ -345,46 +376,96 @@ Request = (
     | Explain
     | GetSimulationBasis
     | DeliverHook | ListFirings
+    | ListAudit
+    | MakeBackup | CheckStore | DrainHost
 )  # fmt: skip
-LEVELS: dict[type, Level] = {
-    GetHost: Level.READ,
-    GetRun: Level.READ,
-    GetGraph: Level.READ,
-    ListWorkflows: Level.READ,
-    ShowWorkflow: Level.READ,
-    ListChanges: Level.READ,
-    ListRuns: Level.READ,
-    StartBackfill: Level.OPERATE,
-    CancelBackfill: Level.OPERATE,
-    ListBackfills: Level.READ,
-    StartRun: Level.OPERATE,
-    CancelRun: Level.OPERATE,
-    RerunRun: Level.OPERATE,
-    PauseWorkflow: Level.OPERATE,
-    GetLogs: Level.READ,
-    WatchRun: Level.READ,
-    ListNext: Level.READ,
-    ListSlots: Level.READ,
-    ListEvents: Level.READ,
-    Explain: Level.READ,
-    GetSimulationBasis: Level.READ,
-    Reload: Level.ADMIN,
-    GetHealth: Level.READ,
-    GetVersion: Level.READ,
-    ListCache: Level.READ,
-    ClearCache: Level.OPERATE,
-    SendNotification: Level.OPERATE,
-    ListNotifications: Level.READ,
-    ListPlaces: Level.READ,
-    AnswerApproval: Level.OPERATE,
-    ListApprovals: Level.READ,
-    ListArtifacts: Level.READ,
-    GetArtifact: Level.READ,
-    SetSecret: Level.ADMIN,
-    RemoveSecret: Level.ADMIN,
-    ListSecrets: Level.ADMIN,
-    RekeySecrets: Level.ADMIN,
-    DeliverHook: Level.OPERATE,
-    ListFirings: Level.READ,
+
+
+class About(StrEnum):
+    """What a request is about, and so whose right it needs beside the level; `handlers.access` judges it."""
+
+    HOST = "host"
+    """No workflow: the level itself is needed."""
+    EACH = "each"
+    """All workflows: answered with those that whoever asks may see."""
+    WORKFLOW = "workflow"
+    """The one that `workflow` names; as EACH where it names none."""
+    RUN = "run"
+    """The one that `of` names, or `run` and `workflow`; as EACH where they name none."""
+    BACKFILL = "backfill"
+    HOOK = "hook"
+    """The workflows that have the hook: who decides about it judges each of them."""
+
+
+class Operation(NamedTuple):
+    """Who may make a request: whoever has `level`, on the host or on the workflow that it is about."""
+
+    level: Level
+    about: About
+    changes: bool = False
+    """Whether it changes something, and is kept in the record of who did what (audit)."""
+
+
+OPERATIONS: dict[type, Operation] = {
+    GetHost: Operation(Level.READ, About.EACH),
+    GetRun: Operation(Level.READ, About.RUN),
+    GetGraph: Operation(Level.READ, About.RUN),
+    ListWorkflows: Operation(Level.READ, About.EACH),
+    ShowWorkflow: Operation(Level.READ, About.WORKFLOW),
+    ListChanges: Operation(Level.READ, About.WORKFLOW),
+    ListRuns: Operation(Level.READ, About.WORKFLOW),
+    StartBackfill: Operation(Level.OPERATE, About.WORKFLOW, changes=True),
+    CancelBackfill: Operation(Level.OPERATE, About.BACKFILL, changes=True),
+    ListBackfills: Operation(Level.READ, About.EACH),
+    StartRun: Operation(Level.OPERATE, About.WORKFLOW, changes=True),
+    CancelRun: Operation(Level.OPERATE, About.RUN, changes=True),
+    RerunRun: Operation(Level.OPERATE, About.RUN, changes=True),
+    PauseWorkflow: Operation(Level.OPERATE, About.WORKFLOW, changes=True),
+    GetLogs: Operation(Level.READ, About.RUN),
+    WatchRun: Operation(Level.READ, About.RUN),
+    ListNext: Operation(Level.READ, About.WORKFLOW),
+    ListSlots: Operation(Level.READ, About.WORKFLOW),
+    ListEvents: Operation(Level.READ, About.RUN),
+    Explain: Operation(Level.READ, About.RUN),
+    GetSimulationBasis: Operation(Level.READ, About.EACH),
+    Reload: Operation(Level.ADMIN, About.HOST, changes=True),
+    GetHealth: Operation(Level.READ, About.HOST),
+    GetVersion: Operation(Level.READ, About.EACH),
+    ListCache: Operation(Level.READ, About.WORKFLOW),
+    ClearCache: Operation(Level.OPERATE, About.WORKFLOW, changes=True),
+    SendNotification: Operation(Level.OPERATE, About.HOST, changes=True),
+    ListNotifications: Operation(Level.READ, About.EACH),
+    ListPlaces: Operation(Level.READ, About.EACH),
+    AnswerApproval: Operation(Level.OPERATE, About.RUN, changes=True),
+    ListApprovals: Operation(Level.READ, About.EACH),
+    ListArtifacts: Operation(Level.READ, About.RUN),
+    GetArtifact: Operation(Level.READ, About.RUN),
+    SetSecret: Operation(Level.ADMIN, About.HOST, changes=True),
+    RemoveSecret: Operation(Level.ADMIN, About.HOST, changes=True),
+    ListSecrets: Operation(Level.ADMIN, About.HOST),
+    RekeySecrets: Operation(Level.ADMIN, About.HOST, changes=True),
+    DeliverHook: Operation(Level.OPERATE, About.HOOK, changes=True),
+    ListFirings: Operation(Level.READ, About.WORKFLOW),
+    ListAudit: Operation(Level.ADMIN, About.HOST),
+    MakeBackup: Operation(Level.ADMIN, About.HOST, changes=True),
+    CheckStore: Operation(Level.ADMIN, About.HOST),
+    DrainHost: Operation(Level.ADMIN, About.HOST, changes=True),
 }
-"""The level of each request. A request that is not here cannot be made. StartRun of a file's text needs ADMIN."""
+"""The right that each request needs. A request that is not here cannot be made.
+
+StartRun of a file's text needs ADMIN on the host, and so does DeliverHook of what is `trusted`.
+"""
+
+
+def operation(request: Request) -> Operation:
+    """The right that this very request needs, and whether it changes something."""
+    known = OPERATIONS[type(request)]
+    if isinstance(request, StartRun):
+        if request.data:
+            known = Operation(Level.ADMIN, About.HOST, changes=True)
+        return known._replace(changes=not request.dry_run)
+    if isinstance(request, StartBackfill):
+        return known._replace(changes=not request.dry_run)
+    if isinstance(request, DeliverHook) and request.trusted:
+        return Operation(Level.ADMIN, About.HOST, changes=True)
+    return known

@@ -117,7 +117,7 @@ class TaskView(Struct, frozen=True, kw_only=True):
     retry_us: int | None = None
     """While `retrying`: when the next attempt is due."""
     cpu_s: float | None = None
-    """Of the newest attempt, from `wait4`; while it runs, sampled."""
+    """Of the newest attempt (see model.Usage); while it runs, sampled."""
     max_rss_bytes: int | None = None
     """None: not known, as of a task that never needed more than about 10 MiB (see model.Usage)."""
     outputs: dict[str, Any] = field(default_factory=dict)
@@ -132,6 +132,8 @@ class TaskView(Struct, frozen=True, kw_only=True):
     """It may fail: its `continue_on_error` is on (rule S6)."""
     kind: str = ""
     """The key of the file: `run`, `http`, `approval`, ..."""
+    user: str = ""
+    """As whom its process runs, or would now; empty: it has none."""
     section: str = ""
     """Of a handler: `on_error`, `on_success`, `on_failure`, `on_cancel`, `undo`, `finally`."""
     of: str = ""
@@ -312,6 +314,8 @@ class DefinitionView(Struct, frozen=True, kw_only=True, tag="definition"):
     """Section to the names of its tasks; sections without are left out."""
     origin: list[OriginView] | None = None
     """Every value after templates and drop-ins, where that was asked for."""
+    users: list[str] = field(default_factory=list)
+    """As whom its tasks run, sorted."""
     in_force: bool = True
     """False: it was, or a run had it; `loaded_us` is when, and `view` says nothing of the present."""
 
@@ -513,7 +517,8 @@ class SecretAnswer(Struct, frozen=True, kw_only=True, tag="secret_answer"):
 
 
 class HolderView(Struct, frozen=True, kw_only=True):
-    """A run that holds a place or waits for it; `task`: an attempt of it does. `units`: what it holds."""
+    """A run that holds a place or waits for it; `task`: an attempt of it does. `units`: what it holds. One of a
+    workflow that whoever asks may not see has the number 0."""
 
     run: int
     workflow: str
@@ -589,6 +594,57 @@ class HealthView(Struct, frozen=True, kw_only=True, tag="health"):
     """(`ok` | `warning` | `error`, what was looked at, what was found and what to do)."""
 
 
+class BackupView(Struct, frozen=True, kw_only=True, tag="backup"):
+    """A backup that was made, and what came of restoring it on trial."""
+
+    size_bytes: int
+    sha256: str
+    made_at: str
+    """RFC 3339: the moment that it is of."""
+    schema: int
+    with_logs: bool
+    runs: int
+    events: int
+    slots: int
+    definitions: int
+    workflows: int
+    files: int
+    findings: list[str] = field(default_factory=list)
+    """What is wrong with the restored copy; empty: it is whole."""
+    left_out: list[str] = field(default_factory=list)
+    """Files that the daemon may not read."""
+    has_secrets: bool = False
+    """The encrypted store of secrets is in it; its key never is."""
+
+
+class StoreCheckView(Struct, frozen=True, kw_only=True, tag="store_check"):
+    runs: int
+    events: int
+    slots: int
+    findings: list[str]
+    more: bool = False
+    """There are more than these."""
+
+
+class SettingsView(Struct, frozen=True, kw_only=True, tag="settings"):
+    """What `reload` found different in the settings, by key."""
+
+    live: list[str]
+    """In force now."""
+    restart: list[str]
+    """In force when the daemon starts the next time."""
+
+
+class DrainView(Struct, frozen=True, kw_only=True, tag="drain"):
+    drained: bool
+    active: int
+    """Tasks at work."""
+    queued: int
+    """Runs that wait to start."""
+    by: str = ""
+    since_us: int | None = None
+
+
 class FiringView(Struct, frozen=True, kw_only=True):
     """What reached an event trigger."""
 
@@ -626,6 +682,34 @@ class HookView(Struct, frozen=True, kw_only=True, tag="hook"):
     hook: str
     answers: list[HookAnswer]
     """Of each workflow that has this hook, and to whose trigger the delivery is proven."""
+
+
+class AuditView(Struct, frozen=True, kw_only=True):
+    """What somebody changed, or tried to."""
+
+    audit: int
+    """Its number; ascending."""
+    at_us: int
+    user: str
+    """The account's name, as it was then."""
+    uid: int
+    pid: int
+    """Of the process that asked; it may have ended long ago."""
+    request: str
+    """The request's tag, such as `start_run`."""
+    workflow: str = ""
+    run: int | None = None
+    """That was recorded, or that it was about."""
+    asked: dict[str, Any] = field(default_factory=dict)
+    """What the request said beside that, but for what is secret or long; of what was refused no values of params."""
+    result: str = "done"
+    """`done`, or `forbidden`."""
+    left_out: int = 0
+    """Refusals of the last minute for which there is no record of their own."""
+
+
+class AuditPage(Struct, frozen=True, kw_only=True, tag="audit"):
+    records: list[AuditView]
 
 
 class VersionView(Struct, frozen=True, kw_only=True, tag="version"):
@@ -689,6 +773,13 @@ class ArtifactOpen(Struct, frozen=True, kw_only=True, array_like=True, tag="arti
     sha256: str
 
 
+class BackupOpen(Struct, frozen=True, kw_only=True, array_like=True, tag="backup_open"):
+    """A backup; its frame carries one open descriptor, of a file without a name."""
+
+    size_bytes: int
+    sha256: str
+
+
 class Part(Struct, frozen=True, array_like=True, tag="part"):
     """A piece of a reply that is too long for one frame: the pieces up to the `last` are its bytes."""
 
@@ -706,4 +797,6 @@ Reply = (
     | ExplanationView
     | SimulationBasis | BasisPage
     | HookView | FiringPage
+    | AuditPage
+    | BackupView | StoreCheckView | DrainView | SettingsView
 )  # fmt: skip

@@ -15,6 +15,10 @@ Integer = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 Limit = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
 
 
+HIDDEN = "another workflow"
+"""In the place of a name that whoever asks may not know."""
+
+
 class Level(IntEnum):
     """What a peer may do; each includes those before it."""
 

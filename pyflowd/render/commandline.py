@@ -87,7 +87,7 @@ def parse(argv: list[str], *, now_us: int, zone: tzinfo, files: Mapping[str, byt
         command=words.command,
         request=_request(words, now_us, zone, files or {}),
         output=output,
-        wait=words.has("wait") or follow or words.command == "wait",
+        wait=(words.has("wait") and words.command != "drain") or follow or words.command == "wait",
         follow=follow,
         log=log,
         words=words,
@@ -310,10 +310,21 @@ def _more_requests(words: Words, now_us: int, zone: tzinfo) -> protocol.Request 
             return protocol.SendNotification(channel=_name(words.arguments[0], "channel"), text=words.arguments[1])
         case "places":
             return protocol.ListPlaces()
+        case "audit":
+            return protocol.ListAudit(
+                since_us=_since_us(words, now_us, zone),
+                user=words.value("user") or "",
+                workflow=_optional_name(words.value("workflow"), "workflow") or "",
+                limit=_count(words, "limit") or 20,
+            )
         case "notifications":
             return protocol.ListNotifications(limit=_count(words, "limit") or 20)
         case "reload":
             return protocol.Reload()
+        case "backup":
+            return protocol.MakeBackup(with_logs=words.has("with-logs"))
+        case "drain" | "undrain":
+            return protocol.DrainHost(drained=words.command == "drain", wait=words.has("wait"))
         case "doctor":
             return protocol.GetHealth()
         case "version":

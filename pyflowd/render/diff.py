@@ -59,6 +59,10 @@ def _came_to(task: TaskView) -> tuple[object, ...]:
 # ---- Texts ----------------------------------------------------------------------------------------------------------
 
 
+_WITHOUT_LINES = "(they differ in ends of lines only)"
+_NO_TEXT = "(it has no text)"
+
+
 def unified(old: bytes, new: bytes, old_label: str, new_label: str) -> list[str]:
     """Lines of a unified diff of two texts of definitions; none where they are equal."""
     before, after = by_place(old), by_place(new)
@@ -76,7 +80,7 @@ def _of_part(old: bytes | None, new: bytes | None, old_label: str, new_label: st
     labels = (_NOTHING if old is None else old_label, _NOTHING if new is None else new_label)
     before, after = decoded(old or b"").splitlines(), decoded(new or b"").splitlines()
     found = list(difflib.unified_diff(before, after, *labels, lineterm=""))
-    return found or [f"--- {labels[0]}", f"+++ {labels[1]}", "(they differ in ends of lines only)"]
+    return found or [f"--- {labels[0]}", f"+++ {labels[1]}", _WITHOUT_LINES if (old or new) else _NO_TEXT]
 
 
 def brief(old: bytes, new: bytes, old_label: str, new_label: str, see: str) -> str:

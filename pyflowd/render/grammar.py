@@ -454,6 +454,18 @@ COMMANDS = (
         example="pyflowctl notifications -n 50",
     ),
     CommandSpec(
+        name="audit",
+        summary="who changed what, and who was refused; for administrators",
+        options=(
+            _LIMIT,
+            _SINCE,
+            Option(names=("--user",), value="NAME", help="only what this account did"),
+            Option(names=("--workflow",), value="NAME", help="only what was done to this workflow", kind="workflow"),
+        ),
+        example="pyflowctl audit --user alice --since 7d",
+        note="Newest first. Who it was tells the kernel; a record is never changed, and kept for audit_age.",
+    ),
+    CommandSpec(
         name="places",
         summary="locks, pools and groups: who holds them, who waits",
         example="pyflowctl places",
@@ -474,8 +486,51 @@ COMMANDS = (
     ),
     CommandSpec(
         name="reload",
-        summary="look at the workflows folder now",
+        summary="look at the workflows folder and the settings now",
         example="pyflowctl reload",
+        note="Settings with a mistake change nothing, and what needs a restart is named.",
+    ),
+    CommandSpec(
+        name="drain",
+        summary="start no task from now on; what runs goes on, what comes waits",
+        options=(Option(names=("--wait",), help="return when no task runs any more"),),
+        example="pyflowctl drain --wait",
+        note="It holds over restarts, until: pyflowctl undrain",
+    ),
+    CommandSpec(
+        name="undrain",
+        summary="let tasks start again",
+        example="pyflowctl undrain",
+    ),
+    CommandSpec(
+        name="backup",
+        summary="a copy of the instance as it is now, proven by restoring it",
+        arguments=(Argument(name="FILE", kind="file"),),
+        options=(
+            Option(names=("--with-logs",), help="logs and artifacts, too"),
+            Option(names=("--force",), help="replace FILE if it is there"),
+        ),
+        example="pyflowctl backup /srv/backup/pyflow.tar.gz",
+        note="The key of the encrypted secrets is not in it: keep a copy of that elsewhere.\n"
+        "Exit status 0: the copy is whole; 1: it is there, and something is wrong with it.",
+    ),
+    CommandSpec(
+        name="restore",
+        summary="put a backup in the place of the store, while no daemon runs",
+        arguments=(Argument(name="FILE", kind="file"),),
+        options=(
+            Option(names=("--into",), value="DIR", help="below DIR, as with --root", kind="file"),
+            Option(names=("--force",), help="also where there is a store with runs: it is set aside"),
+        ),
+        exclusive=(("into", "root"), ("into", "socket")),
+        example="pyflowctl restore pyflow.tar.gz --into /tmp/look",
+        note="Nothing is removed. Runs that were live in the backup are ended.\nSlots since then are not made up for.",
+    ),
+    CommandSpec(
+        name="fsck",
+        summary="check all of the store: its file, and every run against its events",
+        example="pyflowctl fsck",
+        note="With a daemon from a snapshot, without one from the files.\nExit status 0: nothing found; 1: something.",
     ),
     CommandSpec(
         name="doctor",
@@ -502,7 +557,7 @@ COMMANDS = (
     ),
 )
 BY_NAME = {spec.name: spec for spec in COMMANDS}
-LATER = ("top", "backup", "restore", "trigger")
+LATER = ("top", "trigger")
 """Commands that the design names and this version does not have."""
 NEWCOMER = ("status", "list", "run", "logs", "history")
 

@@ -14,12 +14,15 @@ from pyflowd.protocol.views import (
     AnswerView,
     ApprovalPage,
     ArtifactPage,
+    AuditPage,
     BackfillPage,
     BackfillView,
+    BackupView,
     CachePage,
     ChangePage,
     ClearedView,
     DefinitionView,
+    DrainView,
     EventPage,
     ExplanationView,
     Failure,
@@ -37,13 +40,16 @@ from pyflowd.protocol.views import (
     RunView,
     SecretAnswer,
     SecretPage,
+    SettingsView,
     SlotPage,
+    StoreCheckView,
     TaskPage,
     TaskView,
     VersionView,
     WorkflowPage,
 )
 from pyflowd.render import (
+    render_audit,
     render_backfill,
     render_cache,
     render_diff,
@@ -56,10 +62,11 @@ from pyflowd.render import (
     render_runs,
     render_secrets,
     render_tasks,
+    render_upkeep,
 )
 from pyflowd.render.commandline import Invocation
 from pyflowd.render.layout import Cell, Style, Table, clean, dim, page, zone_text
-from pyflowd.render.render_json_pages import JsonArray, JsonLines, JsonRun, JsonSecrets, JsonValues
+from pyflowd.render.render_json_pages import JsonArray, JsonLast, JsonLines, JsonRun, JsonSecrets, JsonValues
 
 __all__ = ["Renderer", "Style", "error_line", "render_all", "renderer"]
 
@@ -67,6 +74,7 @@ __all__ = ["Renderer", "Style", "error_line", "render_all", "renderer"]
 _LISTS = frozenset(
     {
         "list", "history", "next", "slots", "reload", "notifications", "places", "approvals", "artifacts", "backfills",
+        "audit",
     }
 )  # fmt: skip
 """Commands whose JSON is one array."""
@@ -111,6 +119,8 @@ def _json_renderer(invocation: Invocation, style: Style) -> Renderer:
             return JsonValues(style) if invocation.words.argument(0) == "clear" else JsonArray(style)
         case "events":
             return JsonLines(style)
+        case "drain":
+            return JsonLast(style)
         case _:
             return JsonValues(style, whole_run=invocation.command == "cancel")
 
@@ -175,6 +185,14 @@ class Text:
                 return render_host.next_slots(reply.slots, style)
             case SecretAnswer():
                 return render_secrets.answer(reply, style)
+            case BackupView():
+                return render_upkeep.backup(reply, style)
+            case StoreCheckView():
+                return render_upkeep.store_check(reply, style)
+            case DrainView():
+                return render_upkeep.drain(reply, style)
+            case SettingsView():
+                return render_upkeep.settings(reply, style)
             case ExplanationView():
                 return render_explain.explanation(reply, style)
             case HealthView():
@@ -222,6 +240,9 @@ class Text:
                 return self._rows(
                     rows, render_places.place_header(), (), "nothing is shared at the moment", times=False
                 )
+            case AuditPage():
+                rows = render_audit.rows(reply.records, style)
+                return self._rows(rows, render_audit.header(), (7, 3), "nothing was changed by anybody")
             case NotificationPage():
                 rows = render_notify.notification_rows(reply.notifications, style)
                 return self._rows(rows, render_notify.notification_header(), (4, 5), "no messages")

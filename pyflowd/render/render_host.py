@@ -244,6 +244,8 @@ def definition(view: DefinitionView, style: Style) -> list[str]:
     since = "in force since" if view.in_force else "not in force now; the text of"
     facts = [f"{view.workflow}, {since} {moment(view.loaded_us, style)} ({zone_text(style)})"]
     facts.append(f"from {clean(view.file) or 'a file that was run'}, SHA-256 {view.digest}")
+    if view.users:
+        facts.append(f"its tasks run as {', '.join(map(clean, view.users))}")
     facts += [f"schedule: {clean(schedule)}" for schedule in view.view.schedules]
     facts += [f"trigger {clean(event)}" for event in view.view.events]
     facts += [f"param {_param(param)}" for param in view.declared]

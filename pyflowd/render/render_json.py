@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from pyflowd.language.definition_text import readable, unpack
+from pyflowd.language.definition_text import readable, texts_of
 from pyflowd.model.problem import Problem
 from pyflowd.protocol.views import (
     AnswerView,
@@ -109,6 +109,7 @@ def _what_it_is(view: TaskView) -> Object:
     of_handler = {"section": view.section, "of": view.of or None} if view.section else {}
     return {
         "kind": view.kind or None,
+        "user": view.user or None,
         "values": view.values,
         "artifacts": {
             name: {"size_bytes": kept.size_bytes, "sha256": kept.sha256} for name, kept in view.artifacts.items()
@@ -121,7 +122,7 @@ def _what_it_is(view: TaskView) -> Object:
 
 def item(view: TaskView, style: Style) -> Object:
     """An item of a fan-out: as a task, with its key first, without what all items have in common."""
-    common = ("needs", "attempts_max", "passes_max", "allowed", "kind", "section", "of", "key")
+    common = ("needs", "attempts_max", "passes_max", "allowed", "kind", "user", "section", "of", "key")
     own = {name: value for name, value in task(view, style).items() if name not in common}
     return {"key": view.item, "task": view.task, **own}
 
@@ -236,13 +237,14 @@ def host(view: HostView, style: Style) -> Object:
 
 def definition(view: DefinitionView, style: Style) -> Object:
     """`parts` is empty where the text is that of one file."""
-    parts = unpack(view.text)
+    parts = texts_of(view.text)
     return {
         **workflow(view.view, style),
         "file": view.file,
         "digest": view.digest,
         "loaded_at": iso(view.loaded_us, style),
         "in_force": view.in_force,
+        "users": view.users,
         "text": readable(view.text),
         "parts": [
             {"file": part.label, "role": part.role, "text": part.data.decode("utf-8", "replace")} for part in parts
@@ -302,6 +304,7 @@ def _planned(task: TaskView, view: PlanView) -> Object:
         "needs": task.needs,
         "command": view.commands.get(task.task),
         "kind": task.kind or None,
+        "user": task.user or None,
         "if": task.condition or None,
         "fan_out": task.fan_out or None,
         "repeat": task.repeat or None,
@@ -400,7 +403,7 @@ def place(view: PlaceView) -> Object:
 
 
 def _holder(view: HolderView) -> Object:
-    return {"run": view.run, "workflow": view.workflow, "task": view.task}
+    return {"run": view.run or None, "workflow": view.workflow, "task": view.task}
 
 
 def secret(view: SecretView, style: Style) -> Object:

@@ -12,12 +12,15 @@ from pyflowd.protocol.views import (
     AnswerView,
     ApprovalPage,
     ArtifactPage,
+    AuditPage,
     BackfillPage,
     BackfillView,
+    BackupView,
     CachePage,
     ChangePage,
     ClearedView,
     DefinitionView,
+    DrainView,
     EventPage,
     ExplanationView,
     FiringPage,
@@ -36,12 +39,13 @@ from pyflowd.protocol.views import (
     SecretPage,
     SecretView,
     SlotPage,
+    StoreCheckView,
     TaskPage,
     TaskView,
     VersionView,
     WorkflowPage,
 )
-from pyflowd.render import render_diff, render_events, render_explain, render_json
+from pyflowd.render import render_audit, render_diff, render_events, render_explain, render_json, render_upkeep
 from pyflowd.render.layout import Style
 
 
@@ -88,6 +92,12 @@ class JsonValues:
                 return render_json.workflow(reply.workflows[0], self._style) if reply.workflows else None
             case SecretAnswer():
                 return render_json.secret_answer(reply)
+            case BackupView():
+                return render_upkeep.backup_object(reply)
+            case StoreCheckView():
+                return render_upkeep.store_check_object(reply)
+            case DrainView():
+                return render_upkeep.drain_object(reply, self._style)
             case NotificationPage():  # of `notify`: the one
                 return render_json.notification(reply.notifications[0], self._style) if reply.notifications else None
             case _:
@@ -118,6 +128,8 @@ def _items(reply: Reply, style: Style) -> Iterator[bytes]:
             return (encoded(render_json.cache_entry(view, style)) for view in reply.entries)
         case EventPage():
             return (encoded(render_json.event(view, style)) for view in reply.events)
+        case AuditPage():
+            return (encoded(render_audit.record(view, style)) for view in reply.records)
         case PlacePage():
             return (encoded(render_json.place(view)) for view in reply.places)
         case BackfillPage():
@@ -126,6 +138,21 @@ def _items(reply: Reply, style: Style) -> Iterator[bytes]:
             return (encoded(render_json.notification(view, style)) for view in reply.notifications)
         case _:
             return iter(())
+
+
+class JsonLast(JsonValues):
+    """The last of several values: what has come of a wait."""
+
+    def __init__(self, style: Style) -> None:
+        super().__init__(style)
+        self._last = b""
+
+    def feed(self, reply: Reply) -> Iterator[bytes]:
+        self._last = b"".join(super().feed(reply)) or self._last
+        return iter(())
+
+    def end(self) -> Iterator[bytes]:
+        yield self._last
 
 
 class JsonArray:

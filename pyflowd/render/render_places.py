@@ -29,8 +29,12 @@ def place_rows(views: Sequence[PlaceView]) -> list[list[Cell]]:
 
 
 def _told(some: Sequence[HolderView], total: int) -> str:
-    few = ", ".join(f"{each.run} {clean(each.workflow)}" + _task(each) for each in some[:FEW])
+    few = ", ".join(_holder(each) for each in some[:FEW])
     return few + (f" and {total - FEW} more" if total > FEW else "")
+
+
+def _holder(view: HolderView) -> str:
+    return (f"{view.run} " if view.run else "") + clean(view.workflow) + _task(view)
 
 
 def _task(view: HolderView) -> str:

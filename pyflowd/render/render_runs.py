@@ -27,6 +27,7 @@ from pyflowd.render.layout import (
 
 REASONS = {
     "timeout": "its time ran out",
+    "oom": "out of memory",
     "cancelled": "cancelled",
     "start_failed": "it could not be started",
     "lost": "no true exit status can be had",
@@ -66,6 +67,7 @@ REASONS = {
     "handler_failed": "a task of on_success failed",
     "finally_failed": "a task of finally failed",
     "run_failed": "the run that it called did not succeed",
+    "restored": "it was live in the backup that this store was restored from",
 }
 _COUNT_ORDER = (
     "running", "retrying", "queued", "waiting", "succeeded", "skipped", "upstream_failed", "cancelled", "failed",

@@ -15,6 +15,7 @@ from pyflowd.events import (
     BackfillEnded,
     BackfillRecorded,
     BackfillSlotRefused,
+    BackupMade,
     CacheCleared,
     CacheDecided,
     CancelRequested,
@@ -31,6 +32,8 @@ from pyflowd.events import (
     GateClosed,
     HandlersTimedOut,
     HistoryRemoved,
+    HostDrained,
+    HostUndrained,
     MessageLost,
     OutputsDecided,
     RepeatDecided,
@@ -43,18 +46,33 @@ from pyflowd.events import (
     SecretChanged,
     SecretRemoved,
     SecretsRekeyed,
+    SettingsChanged,
     StoredEvent,
+    StoreRestored,
     TaskCancelRequested,
     TaskRefused,
     TaskSettled,
     WorkflowPaused,
     WorkflowResumed,
 )
-from pyflowd.model.ends import Answer, CallEnd, End, Exit, LostAttempt, RunEnd, StartFailure, Stop, Stopped, Waited
+from pyflowd.model.ends import (
+    Answer,
+    CallEnd,
+    End,
+    Exit,
+    HostRestarted,
+    LostAttempt,
+    RunEnd,
+    StartFailure,
+    Stop,
+    Stopped,
+    Waited,
+)
 from pyflowd.model.states import RUN_TERMINAL
 from pyflowd.protocol.views import EventView
 from pyflowd.render.layout import clean, plural, span, spoken, values_text
 from pyflowd.store.store import Row
+from pyflowd.units import size_text
 
 _event = msgspec.msgpack.Decoder(StoredEvent)
 
@@ -74,6 +92,11 @@ def event_view(row: Row, workflow: str) -> EventView:
         attempt=getattr(event, "attempt", None),
         text=sentence(event, run),
     )
+
+
+def workflow_of(body: bytes) -> str:
+    """The workflow that a stored event of the host is about; empty: it is about the host itself."""
+    return str(getattr(_event.decode(body), "workflow", ""))
 
 
 def sentence(event: StoredEvent, run: int | None) -> str:
@@ -188,6 +211,21 @@ def _host_sentence(event: StoredEvent) -> str:
             return f"secret {event.secret}: set by {event.by}, version {event.version}"
         case SecretRemoved():
             return f"secret {event.secret}: removed by {event.by}"
+        case BackupMade():
+            logs = ", with logs and artifacts" if event.with_logs else ""
+            faults = f"; a check of it found {plural(event.findings, 'fault')}" if event.findings else ""
+            size = size_text(event.size_bytes)
+            return f"backup of {plural(event.runs, 'run')}{logs} made for {event.by}: {size}{faults}"
+        case StoreRestored():
+            lived = f"; of those live in it {plural(event.ended, 'run')} ended by that" if event.ended else ""
+            return f"the store was restored from a backup of {event.made_at}{lived}"
+        case HostDrained():
+            return f"drained by {event.by}: no task starts"
+        case HostUndrained():
+            return f"undrained by {event.by}: tasks start again"
+        case SettingsChanged():
+            waits = f"; at the next start: {', '.join(event.restart)}" if event.restart else ""
+            return f"settings read again: {', '.join(event.live) or 'nothing changes now'}{waits}"
         case SecretsRekeyed():
             return f"{plural(event.secrets, 'secret')} sealed under another key, asked for by {event.by}"
         case CacheCleared():
@@ -228,9 +266,11 @@ def end_text(end: End) -> str:
             return f"could not be started: {end.message}"
         case LostAttempt():
             return f"is unknown: {end.why}"
+        case HostRestarted():
+            return f"ended: the host is up again, boot {end.boot_after} after {end.boot_before}"
         case Exit():
             how = f"ended by signal {end.signal}" if end.signal is not None else f"ended with exit code {end.exit_code}"
-            return how + _stop_text(end.stop)
+            return how + (", out of memory" if end.oom_kills else "") + _stop_text(end.stop)
         case CallEnd():
             status = f" with status {end.status}" if end.status is not None else ""
             return f"ended{status}" + (f": {end.error}" if end.error else "") + _stop_text(end.stop)
@@ -253,4 +293,12 @@ def end_text(end: End) -> str:
 
 
 def _stop_text(stop: Stop) -> str:
-    return {Stop.NONE: "", Stop.TIMEOUT: ", stopped: its time ran out", Stop.REQUEST: ", stopped on request"}[stop]
+    match stop:
+        case Stop.NONE:
+            return ""
+        case Stop.TIMEOUT:
+            return ", stopped: its time ran out"
+        case Stop.REQUEST:
+            return ", stopped on request"
+        case Stop.SHUTDOWN:
+            return ", stopped with the keeper"

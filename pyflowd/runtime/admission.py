@@ -40,13 +40,15 @@ class Admission:
 
     def admit(self, live: LiveRun) -> None:
         """Nothing of its own workflow keeps a queued run any more: let it wait for what else it needs."""
-        if live.admitted or live.run.state is not RunState.QUEUED:
+        if live.admitted or live.run.state is not RunState.QUEUED or self._runs.drained:
             return
         live.admitted = True
         self._ask(live)
 
     def _ask(self, live: LiveRun) -> None:
-        if not self._runs.sharing.ask(live):
+        if self._runs.drained:
+            live.admitted = False  # it is let in again when the host is
+        elif not self._runs.sharing.ask(live):
             self._let_in(live)
 
     def _let_in(self, live: LiveRun) -> None:
@@ -76,6 +78,9 @@ class Admission:
             why = f"the gates could not be looked at: {str(why) or type(why).__name__}"
         if why:
             self._closed(live, str(why))
+        elif self._runs.drained:
+            self._runs.sharing.leave(live)
+            live.admitted = False
         else:
             self._runs.start(live)
 

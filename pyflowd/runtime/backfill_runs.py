@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from pyflowd.errors import NotFound, Refused
+from pyflowd.errors import NoBackfill, Refused
 from pyflowd.events import BackfillCancelled, BackfillEnded, BackfillRecorded, BackfillSlotRefused
 from pyflowd.language import params as parameters
 from pyflowd.model.states import RunState
@@ -70,8 +70,15 @@ class Backfills:
             return self._open[number]
         row = self.store.one_or_none("backfill", number)
         if row is None:
-            raise NotFound(f"no backfill {number}; `pyflowctl backfills` shows what there is")
+            raise NoBackfill(number)
         return _of_row(row)
+
+    def workflow_of(self, number: int) -> str:
+        """Of which workflow it is; empty: there is no such backfill."""
+        try:
+            return self.find(number).workflow
+        except NoBackfill:
+            return ""
 
     def as_it_is(self, row: Row) -> Backfill:
         """Of a row of the store: of one that has not ended we may know more than is committed."""

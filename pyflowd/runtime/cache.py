@@ -95,10 +95,12 @@ def recipe_of(workflow: Workflow, task: Task, called: str = "") -> str:
     """
     runs = replace(
         task, name="", needs=(), trigger_rule=TriggerRule.ALL_OK, retry=Retry(), timeout_s=None, kill_grace_s=10.0,
-        leftover=Leftover.KILL, continue_on_error=False, log_max_bytes=None, condition="", fan_out=_names(task.fan_out),
-        locks=(), pools={}, priority=0, cache=None, on_error=(),
+        leftover=Leftover.KILL, continue_on_error=False, log_max_bytes=None, journal=None, condition="",
+        fan_out=_names(task.fan_out), locks=(), pools={}, priority=0, cache=None, on_error=(), resources=None,
     )  # fmt: skip
-    around = (workflow.env, workflow.env_files, workflow.cwd, workflow.user, called)
+    around: tuple[object, ...] = (workflow.env, workflow.env_files, workflow.cwd, workflow.user, called)
+    if workflow.owner_uid is not None:
+        around = (*around, workflow.owner_uid)
     return hashlib.sha256(_encode((runs, around))).hexdigest()
 
 

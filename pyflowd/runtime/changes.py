@@ -21,6 +21,8 @@ class Change(StrEnum):
     EDITED = "edited"
     TEMPLATE = "template_changed"
     DROP_IN = "drop_in_changed"
+    OWNER = "owner_changed"
+    """The same text belongs to somebody else, as whom its tasks run."""
     RESTORED = "restored"
     """A text is back that was in force before another one."""
     RETURNED = "returned"
@@ -63,6 +65,8 @@ def difference(old: bytes, new: bytes) -> tuple[Change, str]:
     others = {place: what for place, what in changed.items() if place[0] is not Role.WORKFLOW}
     detail = ", ".join(f"{role} {label} {what}" for (role, label), what in others.items())
     if len(others) == len(changed) > 0:
+        if all(role is Role.OWNER for role, _ in others):
+            return Change.OWNER, detail
         is_template = any(role is Role.TEMPLATE for role, _ in others)
         return (Change.TEMPLATE if is_template else Change.DROP_IN), detail
     return Change.EDITED, detail

@@ -34,6 +34,7 @@ from pyflowd.runtime.clock_steps import ClockSteps
 from pyflowd.runtime.endings import TOKEN as ARTIFACTS
 from pyflowd.runtime.endings import Endings
 from pyflowd.runtime.event_file_watch import TOKEN as FILES
+from pyflowd.runtime.event_journal import EventJournal
 from pyflowd.runtime.event_sources import EventSources
 from pyflowd.runtime.expectation_watch import Expectations
 from pyflowd.runtime.handlers_hooks import TOKEN as HOOKS
@@ -52,7 +53,10 @@ from pyflowd.runtime.runs import Acknowledge, Launch, Runs, Stop
 from pyflowd.runtime.scratch import Scratch
 from pyflowd.runtime.secret_lookups import TOKEN as SECRETS
 from pyflowd.runtime.secret_lookups import SecretLookups
+from pyflowd.runtime.service import Service
 from pyflowd.runtime.tasklogs import TaskLogs
+from pyflowd.runtime.upkeep_jobs import TOKEN as UPKEEP
+from pyflowd.runtime.upkeep_jobs import UpkeepJobs
 from pyflowd.runtime.workflows import Workflows
 from pyflowd.store.store import NoSpace, Store
 
@@ -61,6 +65,8 @@ KEEPER_RETRY_US = US // 2
 SPACE_RETRY_US = US
 SPACE_MIN_BYTES = 8 << 20
 """Free beside the ballast before new work is taken again."""
+SET_ASIDE_TOLD = 10
+"""Runs whose record cannot be read, each by itself."""
 AWAITED = (HTTP, ARTIFACTS, SECRETS, HOOKS, NOTIFY)
 """What a stop waits for in the pool: parts of attempts, messages, answers that somebody waits for."""
 LAUNCHES_AT_ONCE = 64
@@ -97,11 +103,16 @@ class Dispatcher:
         health: Health,
         events: EventSources,
         hooks: HookHandlers,
+        upkeep: UpkeepJobs,
         backfills: Backfills,
         expectations: Expectations,
         clock_steps: ClockSteps,
+        service: Service,
+        journal: EventJournal,
     ) -> None:
         self.clock_steps = clock_steps
+        self.service = service
+        self.journal = journal
         self.backfills = backfills
         self.expectations = expectations
         self.store = store
@@ -126,6 +137,7 @@ class Dispatcher:
         self.health = health
         self.events = events
         self.hooks = hooks
+        self.upkeep = upkeep
         self.epoch = ""
         """The keeper's life that we are connected to; empty: none."""
         self.boot_id = ""
@@ -140,13 +152,14 @@ class Dispatcher:
     def start(self) -> None:
         """Rebuild, connect to the keeper, match every live attempt, commit that."""
         self.runs.rebuild(self.workflows.compiled)
+        self._tell_set_aside()
         self.backfills.restore()
         self.expectations.restore()
         for live in self.runs.live.values():
             live.log_bytes = self.logs.run_bytes(live.meta.run)
         self.selector.register(self._clock_watch, selectors.EVENT_READ, self._clock_was_set)
         self.selector.register(self.pool, selectors.EVENT_READ, self._pool_ready)
-        for run in self.scratch.leftovers(set(self.runs.live)):
+        for run in self.scratch.leftovers(self.runs.live.keys() | self.runs.aside.runs.keys()):
             self.janitor.remove_scratch(run)
         known_boot = self.store.meta("boot_id")
         self._connect(timeout_s=10.0, known_boot=known_boot)
@@ -157,6 +170,16 @@ class Dispatcher:
             self.workflows.fire_reboot()  # with the boot's id in one commit: never lost, never twice
         self.workflows.admit_all()
         self._finish_turn()
+
+    def _tell_set_aside(self) -> None:
+        found = list(self.runs.aside.runs.values())
+        for each in found[:SET_ASIDE_TOLD]:
+            log.error("%s", each.text, extra={"action": "run_set_aside"})
+            said = f"of {each.workflow}, {each.state}"
+            self.health.note(f"run {each.run}", said, "error", workflows=(each.workflow,))
+        if len(found) > SET_ASIDE_TOLD:
+            more = f"{len(found) - SET_ASIDE_TOLD} more are set aside, as their records cannot be read"
+            self.health.note("runs", f"{more}; see: pyflowctl fsck", "error")
 
     def run(self) -> None:
         """Turn until told to stop."""
@@ -183,11 +206,13 @@ class Dispatcher:
     # ---- One turn
 
     def turn(self) -> None:
-        for key, mask in self.selector.select(self._timeout_s()):
+        ready = self.selector.select(self._timeout_s())
+        for key, mask in ready:
             key.data(mask)
         self.clock_steps.look()
         self.timers.fire(self.clock.mono_us())
         self._finish_turn()
+        self.journal.write(idle=not ready)
 
     def _timeout_s(self) -> float:
         """Until the next deadline of either clock; the wall clock's is watched by a timer that notices a step."""
@@ -203,7 +228,8 @@ class Dispatcher:
         due_us = None if full else min((due for due in dues_us if due is not None), default=None)
         if not self._clock_watch.arm(due_us):  # slots wait for space
             wait_us = 0
-        return min(wait_us, WAIT_MAX_US) / US
+        journal_us = self.journal.wait_us()
+        return min(wait_us, WAIT_MAX_US if journal_us is None else journal_us, WAIT_MAX_US) / US
 
     def _finish_turn(self, *, starts: bool = True) -> None:
         """Decide what is due, give out places, commit, act, answer."""
@@ -222,7 +248,7 @@ class Dispatcher:
             self.control.flush()  # what only reads is answered from what is durable
 
     def _may_start(self) -> bool:
-        return bool(self.epoch) and not self._draining
+        return bool(self.epoch) and not self._draining and not self.runs.drained
 
     def _settle(self, *, starts: bool) -> None:
         """What follows within the turn: queued runs go, tasks take the places that are free, called runs end."""
@@ -276,6 +302,9 @@ class Dispatcher:
                 self.events.taken(token.removeprefix(FILES), result)
             elif token.startswith(NOTIFY):
                 self.notifier.taken(self.runs.batch, token, result)
+            elif token == UPKEEP:
+                self.upkeep.taken(result)
+                self.workflows.topics.add(UPKEEP)
 
     def drain(self, timeout_s: float) -> None:
         """Rule I4: what is under way in the pool is given some time to end. All else is served, but nothing started."""
@@ -315,6 +344,7 @@ class Dispatcher:
                 return self._no_space(error)
             self.disk_is_full(str(error))
         crashpoint("after_commit")
+        self.journal.committed(batch.facts)
         self.runs.committed()
         return True
 
@@ -367,6 +397,7 @@ class Dispatcher:
                         self._send()  # what is sent is closed here
                 case Stop():
                     self.launcher.stop(action.attempt_id, action.grace_s)
+                    self.endings.stop(action.attempt_id)
                 case _:
                     assert_never(action)
         if actions:
@@ -400,6 +431,7 @@ class Dispatcher:
         topics |= self.workflows.take_topics()
         if topics:
             self.control.wake(topics)
+            self.service.changed()
         self.control.flush()
         crashpoint("after_reply")
 
@@ -410,11 +442,13 @@ class Dispatcher:
         listing = self.link.connect(timeout_s)
         crashpoint("connected")
         self.epoch, self.boot_id = listing.epoch, listing.boot_id
+        self.runs.boot_id = listing.boot_id
         own = self.link.keeper_uid() == os.geteuid()
         self.launcher.host = msgspec.structs.replace(self.launcher.host, keeper_is_own=own)
         strangers = recovery.reconcile(
-            self.runs, listing, self.endings.take, host_restarted=known_boot not in (None, listing.boot_id)
-        )
+            self.runs, listing, self.endings.take, self.endings.had_begun_reboot,
+            host_restarted=known_boot not in (None, listing.boot_id),
+        )  # fmt: skip
         crashpoint("reconciled")
         for attempt_id in strangers:
             log.warning(
@@ -424,7 +458,8 @@ class Dispatcher:
         self._link_descriptor = self.link.fileno()
         self.selector.register(self._link_descriptor, selectors.EVENT_READ, self._keeper_ready)
         self._writing = False
-        self.health.note("keeper", "")
+        older = "older than this daemon; it takes over the new version with: systemctl reload pyflow-keeper"
+        self.health.note("keeper", older if self.link.is_older else "")
         self.health.fact("keeper", f"connected, life {listing.epoch}")
 
     def _keeper_ready(self, mask: int) -> None:

@@ -15,17 +15,21 @@ import msgspec
 from pyflowd.base import output_file
 from pyflowd.base.captured import Captured, read_stream
 from pyflowd.base.pool import Cancel, Pool
+from pyflowd.clock import US
 from pyflowd.engine.outcomes import judge
 from pyflowd.engine.state import TaskRun
 from pyflowd.expressions import template
 from pyflowd.expressions.expression_values import ExpressionError
 from pyflowd.keeper.logindex import STDOUT
 from pyflowd.keeper.masking import Masks, mask_text
-from pyflowd.model.ends import End, Exit, Given, KeptFile
+from pyflowd.model.ends import End, Exit, Given, KeptFile, LostAttempt, Stop
+from pyflowd.model.kinds import Reboot
 from pyflowd.model.states import AttemptState
 from pyflowd.runtime import gather
+from pyflowd.runtime.accounts import UnknownUser
 from pyflowd.runtime.context import TaskNames
-from pyflowd.runtime.launch import Host, account, folder
+from pyflowd.runtime.keeperlink import output_of_root
+from pyflowd.runtime.launch import Host, folder
 from pyflowd.runtime.live import LiveRun
 from pyflowd.runtime.runs import Runs
 from pyflowd.runtime.scratch import Scratch
@@ -51,7 +55,9 @@ class Endings:
         host: Host,
         artifact_max_bytes: int,
         lookups: SecretLookups,
+        keeper: str,
     ) -> None:
+        """`keeper`: its folder."""
         self.runs = runs
         self.logs = logs
         self.scratch = scratch
@@ -59,12 +65,19 @@ class Endings:
         self.host = host
         self.artifact_max_bytes = artifact_max_bytes
         self.lookups = lookups
+        self.keeper = keeper
         self._pending: dict[str, tuple[Exit, Given | None]] = {}
+        self._restarting: dict[str, End] = {}
+        """Ends of attempts whose restart of the host may still come."""
 
     def take(self, attempt_id: str, end: End) -> None:
         """A process has ended, or could not be started."""
         found = self.runs.under_way(attempt_id)
-        if found is None or not isinstance(end, Exit):
+        due_us = self._restart_due_us(*found, end) if found else None
+        if due_us is not None:
+            self._restarting[attempt_id] = end
+            self.runs.timers.at(due_us, lambda: self.take(attempt_id, end))
+        elif found is None or not isinstance(end, Exit):
             self._end(attempt_id, end)
         elif attempt_id not in self._pending:
             wanted = self._secrets_of(attempt_id, *found)
@@ -73,9 +86,38 @@ class Endings:
             else:
                 self._gather(attempt_id, end, *found)
 
+    def had_begun_reboot(self, live: LiveRun, task: TaskRun) -> bool:
+        """Whether an attempt that is to restart the host has started the command for it: its own word for that."""
+        try:
+            word = self._read(live, task, ".reboot")
+        except ValueError:
+            return False
+        return word is not None and task.attempt is not None and word == task.attempt.boot_id.encode()
+
+    def _restart_due_us(self, live: LiveRun, task: TaskRun, end: End) -> int | None:
+        """Until when the restart of the host may still come (boot-time clock), that an attempt has begun; None: it has
+        not, or does not wait any more. A host that goes down takes the keeper, and with it the attempt, away: what
+        that end means is said by the boot in which we find ourselves then.
+        """
+        kind = task.definition.kind
+        gone = isinstance(end, LostAttempt) or (isinstance(end, Exit) and end.stop is Stop.SHUTDOWN)
+        if not isinstance(kind, Reboot) or not gone or live.run.stopping or task.stopping:
+            return None
+        if task.attempt is None or task.attempt.boot_id != self.runs.boot_id or not self.had_begun_reboot(live, task):
+            return None
+        due_us = task.first_mono_us + round(kind.within_s * US)
+        return due_us if self.runs.clock.mono_us() < due_us else None
+
+    def stop(self, attempt_id: str) -> None:
+        """The attempt is to be stopped: one whose process is gone, and that still waits for the host, ends now."""
+        end = self._restarting.pop(attempt_id, None)
+        if end is not None:
+            self.runs.timers.at(0, lambda: self.take(attempt_id, end))
+
     def _end(self, attempt_id: str, end: End, given: Given | None = None) -> None:
         """Tell the end, with what was given on; no secret that the attempt had goes on with it (rule P6)."""
         self._pending.pop(attempt_id, None)
+        self._restarting.pop(attempt_id, None)
         found = self.lookups.kept(attempt_id)
         if found and given is not None:
             masks = Masks(bytes(value) for value in found.values())
@@ -142,6 +184,10 @@ class Endings:
         return Given(said=said.message, facts=dict(said.facts)) if said.message else None
 
     def _read(self, live: LiveRun, task: TaskRun, suffix: str = "") -> bytes | None:
+        if self.host.name_of_task(live.workflow, task.definition) == "root":
+            of_root = output_of_root(self.keeper, self.runs.attempt_id(live.run, task)) + suffix
+            if (written := self.scratch.read(of_root, output_file.MAX_BYTES)) is not None:
+                return written
         path = self.scratch.output(live.meta.run, task.log_name, task.attempts) + suffix
         return self.scratch.read(path, output_file.MAX_BYTES)
 
@@ -184,7 +230,7 @@ class Endings:
             return
         try:
             copies = self._copies(live, task)
-        except ExpressionError as error:
+        except (ExpressionError, UnknownUser) as error:
             self._end(attempt_id, end, Given(error=f"artifacts: {error}"))
             return
         self._pending[attempt_id] = end, given
@@ -193,13 +239,13 @@ class Endings:
     def _copies(self, live: LiveRun, task: TaskRun) -> list[tuple[str, str, str, bool, int | None]]:
         """(name, source, target, optional, owner) of each artifact."""
         names = TaskNames(live.facts, task)
-        user = account(task.definition.user or live.workflow.user, self.host)
+        user = self.host.of_task(live.workflow, task.definition)
         cwd = folder(live.workflow, task.definition, user, names)
         found = []
         for artifact in task.definition.artifacts:
             source = os.path.join(cwd, template.render_text(artifact.path, names))
             target = self.scratch.artifact(live.meta.run, task.log_name, artifact.name)
-            owner = None if user is self.host.own else user.uid
+            owner = None if user is self.host.own else -1 if user.uid is None else user.uid
             found.append((artifact.name, source, target, artifact.optional, owner))
         return found
 

@@ -23,6 +23,7 @@ from pyflowd.model.states import SlotReason
 from pyflowd.model.triggers import FileTrigger
 from pyflowd.runtime import context
 from pyflowd.runtime.event_starts import EventStarts
+from pyflowd.runtime.health import Note
 from pyflowd.store.batch import Batch
 from pyflowd.triggers.event_claims import Claimed, Claiming, Failed, Gone, Taken, claim
 from pyflowd.triggers.event_files import Due, Look, State, Watched, from_key, key_of, target_of
@@ -86,7 +87,7 @@ class _Watch:
 class FileEvents:
     """All file triggers of the host."""
 
-    def __init__(self, starts: EventStarts, pool: Pool, timers: Timers, note: Callable[[str, str], None]) -> None:
+    def __init__(self, starts: EventStarts, pool: Pool, timers: Timers, note: Note) -> None:
         """`note`: tells what is wrong with a subject, and with an empty text that nothing is."""
         self.starts = starts
         self.workflows = starts.workflows
@@ -257,7 +258,7 @@ class FileEvents:
     def _tell(self, watch: _Watch, problem: str) -> None:
         if problem != watch.problem:
             watch.problem = problem
-            self._note(f"{watch.workflow}: trigger {watch.trigger.name}", problem)
+            self._note(f"{watch.workflow}: trigger {watch.trigger.name}", problem, workflows=(watch.workflow,))
 
     # ---- Firing
 

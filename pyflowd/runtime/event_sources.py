@@ -6,7 +6,6 @@ Deliveries to hooks come as requests, ends of runs from the turn itself.
 from __future__ import annotations
 
 import selectors
-from collections.abc import Callable
 from typing import Any
 
 from pyflowd.base.pool import Pool
@@ -15,6 +14,7 @@ from pyflowd.clock import US
 from pyflowd.runtime.event_file_watch import KEPT_US, PRUNED_AT_ONCE, FileEvents
 from pyflowd.runtime.event_starts import EventStarts
 from pyflowd.runtime.event_units import UnitEvents
+from pyflowd.runtime.health import Note
 from pyflowd.runtime.workflows import Workflows
 
 PRUNE_US = 600 * US
@@ -25,7 +25,7 @@ class EventSources:
 
     def __init__(
         self, workflows: Workflows, pool: Pool, timers: Timers, selector: selectors.BaseSelector,
-        note: Callable[[str, str], None],
+        note: Note,
     ) -> None:  # fmt: skip
         self.workflows = workflows
         self.starts = EventStarts(workflows)

@@ -7,7 +7,7 @@ happened after all. It knows nothing of how runs come to be.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import tzinfo
 from heapq import heappop, heappush
 from typing import NamedTuple
@@ -72,9 +72,10 @@ class Expectations:
 
     # ---- What people see
 
-    def warnings(self) -> list[str]:
-        """What was missed within the last days and has not happened yet."""
-        return [f"{key.workflow}: {missed.text}" for key, missed in sorted(self._open.items())]
+    def warnings(self, sees: Callable[[str], bool]) -> list[str]:
+        """What was missed within the last days and has not happened yet, by the workflows that one `sees`."""
+        found = sorted(self._open.items())
+        return [f"{key.workflow}: {missed.text}" for key, missed in found if sees(key.workflow)]
 
     # ---- When to look
 

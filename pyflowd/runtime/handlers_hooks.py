@@ -1,7 +1,8 @@
 """Deliveries to hooks, as requests: secrets are fetched by the thread pool, then all is decided in one turn.
 
 The answer is given after the commit of the run that it names. Of a refused delivery only the number and the reason are
-kept. Whoever may operate may deliver; the proof is the signature.
+kept. Whoever may operate anything may deliver; the proof is the signature. A trigger that asks for none is as good as a
+start by hand: only for those who may operate its workflow.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from pyflowd.base.peer import Peer
 from pyflowd.base.pool import Cancel, Pool
 from pyflowd.clock import US
 from pyflowd.control.control import Wait
-from pyflowd.control.replies import Replies
+from pyflowd.control.replies import Replies, Spoken
 from pyflowd.errors import Forbidden, NotFound, PyflowError, Refused, Unavailable, nearest
 from pyflowd.expressions import template
 from pyflowd.expressions.expression import ExpressionError
@@ -22,8 +25,9 @@ from pyflowd.model.states import Fate
 from pyflowd.model.triggers import WebhookTrigger
 from pyflowd.protocol.requests import DeliverHook, ListFirings
 from pyflowd.protocol.views import FiringPage, FiringView, HookAnswer, HookView
-from pyflowd.protocol.words import Level
+from pyflowd.protocol.words import HIDDEN
 from pyflowd.runtime import context
+from pyflowd.runtime.audit import Audit, Deed
 from pyflowd.runtime.event_starts import EventStarts
 from pyflowd.runtime.health import Health
 from pyflowd.secrets.secrets_model import Secret, SecretError
@@ -41,20 +45,37 @@ KEPT_US = 24 * 3600 * US
 WARNED_US = 3600 * US
 """How long a refused delivery is told of."""
 PAGE = 200
+Judge = Callable[[str], bool]
+"""Whether whoever delivers may see a workflow, or operate it."""
 Found = Mapping[str, Secret | SecretError]
 
 
-class _Waiting(NamedTuple):
+class _Asked(NamedTuple):
+    """A delivery, and what whoever delivers may see and operate."""
+
     delivery: Delivery
     trusted: bool
-    outcome: list[HookView | PyflowError]
+    sees: Judge
+    operates: Judge
+
+
+class _Waiting(NamedTuple):
+    asked: _Asked
+    deed: Deed
+    outcome: list[Spoken | PyflowError]
     topic: str
 
 
 class HookHandlers:
     """As `Handlers`: acts when called, or when the pool has the secrets; answers when pulled."""
 
-    def __init__(self, starts: EventStarts, resolver: Resolver, pool: Pool, health: Health) -> None:
+    def __init__(
+        self, starts: EventStarts, resolver: Resolver, pool: Pool, health: Health, audit: Audit,
+        sight: Callable[[Peer], tuple[Judge, Judge]],
+    ) -> None:  # fmt: skip
+        """`sight`: which workflows somebody sees, and operates."""
+        self._audit = audit
+        self._sight = sight
         self.starts = starts
         self.workflows = starts.workflows
         self._resolver = resolver
@@ -66,17 +87,17 @@ class HookHandlers:
 
     def deliver(self, request: DeliverHook, peer: Peer) -> Replies:
         """Raises Refused, NotFound, Forbidden, Unavailable."""
-        if request.trusted and peer.level < Level.ADMIN:
-            raise Forbidden(f"{peer.name} may not deliver without a signature; only an administrator may")
+        sees, operates = self._sight(peer)
         found = event_webhook.delivery(request.hook, request.method, request.headers, request.query, request.body)
-        triggers = self._triggers(found.hook)
+        triggers = self._triggers(found.hook, sees)
         names = {name for _, trigger in triggers if trigger.verify for name in trigger.verify.secrets}
+        asked = _Asked(found, request.trusted, sees, operates)
         if request.trusted or not names:
-            return iter([self._decide(found, {}, trusted=request.trusted)])
+            return iter([self._decide(asked, {})])
         if len(self._waiting) >= UNDER_WAY_MAX:
             raise Unavailable(f"{UNDER_WAY_MAX} deliveries are being looked at; send it again in a moment")
         self._number += 1
-        waiting = _Waiting(found, request.trusted, [], f"hook/{self._number}")
+        waiting = _Waiting(asked, self._audit.put_off(), [], f"hook/{self._number}")
         self._waiting[str(self._number)] = waiting
         self._pool.submit(f"{TOKEN}{self._number}", _looking(self._resolver, sorted(names)))
         return _when_decided(waiting)
@@ -87,36 +108,62 @@ class HookHandlers:
         self.workflows.topics.add(waiting.topic)
         try:
             if isinstance(result, BaseException):
-                raise Unavailable(f"{waiting.delivery.hook}: the secrets could not be looked for: {result}")
+                raise Unavailable(f"{waiting.asked.delivery.hook}: the secrets could not be looked for: {result}")
             self._health.check_writable()
-            waiting.outcome.append(self._decide(waiting.delivery, result, trusted=False))
+            values = result
+            waiting.outcome.extend(
+                self._audit.during(waiting.deed, lambda: iter([self._decide(waiting.asked, values)]))
+            )
         except PyflowError as error:
             waiting.outcome.append(error)
 
-    def _triggers(self, hook: str) -> list[tuple[str, WebhookTrigger]]:
+    def _triggers(self, hook: str, sees: Judge) -> list[tuple[str, WebhookTrigger]]:
         """Raises NotFound."""
         known = self.starts.triggers(WebhookTrigger)
         found = [(name, trigger) for name, trigger in known if trigger.hook == hook]
         if not found:
-            guess = nearest(hook[:64], sorted({trigger.hook for _, trigger in known}))
-            raise NotFound(f'no workflow has a hook "{hook[:64]}"{guess}')
+            raise self._no_hook(hook, sees)
         return found
 
-    def _decide(self, found: Delivery, values: Found, *, trusted: bool) -> HookView:
-        """What each trigger of the hook makes of it. Raises Forbidden where it proves nothing to any of them."""
-        now_us = self.workflows.clock.wall_us()
+    def _no_hook(self, hook: str, sees: Judge) -> NotFound:
+        known = self.starts.triggers(WebhookTrigger)
+        guess = nearest(hook[:64], sorted({trigger.hook for name, trigger in known if sees(name)}))
+        return NotFound(f'no workflow has a hook "{hook[:64]}"{guess}')
+
+    def _decide(self, asked: _Asked, values: Found) -> HookView:
+        """What each trigger of the hook makes of it. Raises Forbidden where it proves nothing to any of them, NotFound
+        where whoever delivers may know of none of them.
+        """
+        found, now_us = asked.delivery, self.workflows.clock.wall_us()
+        triggers = self._triggers(found.hook, asked.sees)
         proven, why = [], ""
-        for workflow, trigger in self._triggers(found.hook):
-            refused = "" if trusted or trigger.verify is None else _why_refused(trigger, found, values, now_us)
+        for workflow, trigger in triggers:
+            refused = self._why_not(asked, workflow, trigger, values, now_us)
             why = why or refused
             if not refused:
                 proven.append((workflow, trigger))
         if not proven:
             self._count(found.hook, why)
+            if not any(asked.sees(workflow) for workflow, _ in triggers):
+                unknown = self._no_hook(found.hook, asked.sees)
+                unknown.denied = True
+                raise unknown
             raise Forbidden(f"{found.hook}: the delivery is refused: {why}")
         body = event_webhook.read_body(found)
-        answers = [self._start(workflow, trigger, found, body, trusted=trusted) for workflow, trigger in proven]
-        return HookView(hook=found.hook, answers=answers)
+        answers = [self._start(workflow, trigger, found, body, trusted=asked.trusted) for workflow, trigger in proven]
+        if len(answers) == 1:
+            self._audit.about(answers[0].workflow, answers[0].run)
+        return HookView(hook=found.hook, answers=[_told(answer, asked.sees) for answer in answers])
+
+    def _why_not(
+        self, asked: _Asked, workflow: str, trigger: WebhookTrigger, values: Found, now_us: int
+    ) -> str:  # fmt: skip
+        """Why a delivery does not start a workflow; empty where it does."""
+        if asked.trusted:
+            return ""
+        if trigger.verify is not None:
+            return _why_refused(trigger, asked.delivery, values, now_us)
+        return "" if asked.operates(workflow) else "without a signature only those who may operate its workflow may"
 
     def _start(
         self, workflow: str, trigger: WebhookTrigger, found: Delivery, body: object, *, trusted: bool
@@ -138,9 +185,9 @@ class HookHandlers:
     def _count(self, hook: str, why: str) -> None:
         """Told for an hour, without the body: whoever may reach the hook can send what he likes."""
         count = self._refused[hook] = self._refused.get(hook, 0) + 1
-        self._health.note(
-            f"hook {hook}", f"{count} {'delivery' if count == 1 else 'deliveries'} refused, the last: {why}"
-        )
+        told = f"{count} {'delivery' if count == 1 else 'deliveries'} refused, the last: {why}"
+        owners = tuple(name for name, trigger in self.starts.triggers(WebhookTrigger) if trigger.hook == hook)
+        self._health.note(f"hook {hook}", told, workflows=owners)
 
         def calm() -> None:
             if self._refused.get(hook) == count:
@@ -152,17 +199,17 @@ class HookHandlers:
 
     # ---- The ledger
 
-    def list_firings(self, request: ListFirings, _: Peer) -> Replies:
-        """Rows from `since` on; with a limit the newest so many of them."""
+    def list_firings(self, request: ListFirings, suffix: str, of: tuple[object, ...]) -> Replies:
+        """Rows from `since` on; with a limit the newest so many of them. `suffix`, `of`: of which workflows, as
+        statements have it.
+        """
         store, since_us = self.workflows.store, request.since_us or 0
-        of = () if request.workflow is None else (request.workflow,)
-        suffix = "" if request.workflow is None else "_of_workflow"
         count: int = store.one(f"firings_count{suffix}", *of, since_us)[0]
         if not count and request.workflow is not None:
             self.workflows.find(request.workflow)
         return self._pages(of, suffix, since_us, 0 if request.limit is None else max(0, count - request.limit))
 
-    def _pages(self, of: tuple[str, ...], suffix: str, since_us: int, offset: int) -> Replies:
+    def _pages(self, of: tuple[object, ...], suffix: str, since_us: int, offset: int) -> Replies:
         last: tuple[object, ...] = (since_us, "", "", "")
         empty = True
         while rows := list(self.workflows.store.rows(f"firings{suffix}", *of, *last, PAGE, offset)):
@@ -223,6 +270,11 @@ def _answer(workflow: str, trigger: WebhookTrigger, firing: Firing) -> HookAnswe
         workflow=workflow, trigger=trigger.name, fate=firing.fate, reason=firing.reason, run=firing.run,
         error=firing.error, again=not firing.is_new,
     )  # fmt: skip
+
+
+def _told(answer: HookAnswer, sees: Judge) -> HookAnswer:
+    """Without what whoever delivers may not know."""
+    return answer if sees(answer.workflow) else replace(answer, workflow=HIDDEN, trigger="", run=None, error="")
 
 
 def _when_decided(waiting: _Waiting) -> Replies:

@@ -198,7 +198,7 @@ class InsideTasks:
         if called not in self.runs.live and not ends_now:
             row = self.runs.store.one_or_none("run_end", called)
             if row is None:
-                end: End = RunEnd(run=called, state=RunState.FAILED, ended_us=self._now_us(), error=f"no run {called}")
+                end: End = RunEnd(run=called, state=RunState.FAILED, ended_us=self._now_us(), error=self._lost(called))
                 self._end(attempt_id, end)
             else:
                 self._tell_caller(attempt_id, called, row[0], RunState(row[1]), row[2], self.workflows.outputs(row[3]))
@@ -210,6 +210,11 @@ class InsideTasks:
         timeout_s = self._timeout_s(task)
         if timeout_s is not None:
             self._at(attempt_id, self._left_us(task, timeout_s), lambda: self._stop(live, task, Stop.TIMEOUT))
+
+    def _lost(self, run: int) -> str:
+        """Why nothing is known of the end of a run that was called."""
+        aside = self.runs.aside.runs.get(run)
+        return aside.text if aside else f"no run {run}"
 
     def _called_has_ended(self, called: LiveRun) -> None:
         run = called.run

@@ -20,9 +20,9 @@ from msgspec import Struct
 
 from pyflowd.clock import US, Clock, SystemClock
 from pyflowd.errors import Refused, Unavailable
-from pyflowd.keeper import wire
+from pyflowd.keeper import outputs, wire
 from pyflowd.keeper.channel import Channel, close_all
-from pyflowd.model.ends import End, Exit, LostAttempt, StartFailure, Stop, Usage
+from pyflowd.model.ends import SHORTAGES, End, Exit, LostAttempt, StartFailure, Stop, Usage
 from pyflowd.model.states import Lost
 from pyflowd.model.workflow import Leftover
 
@@ -34,7 +34,7 @@ _SOFT_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 _START_AGAIN_US = 300_000
 MASKS_MAX_BYTES = 262_144
 """Of one attempt's secrets in all: getting ready to search for them takes up to a second and 70 MB then."""
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYFLOW_CRASH")
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYFLOW_CRASH", "PYFLOW_JOURNAL_SOCKET", "PYFLOW_BOOT_ID")
 """Of the daemon's environment to a keeper that it starts: nothing that could be a secret."""
 
 
@@ -60,6 +60,8 @@ class StartRequest(Struct, frozen=True, kw_only=True):
     """Secrets that are taken out of the output before it is written. One of fewer than 8 bytes is not looked for."""
     limits: dict[str, int] = {}
     """Of `wire.LIMITS`."""
+    journal: dict[str, str] = {}
+    """Fields with which its output goes to the host's journal, too; empty: it does not."""
     origin: tuple[str, str, str] | None = None
     """Absolute path of the definition's file, SHA-256 of its text, name of the task."""
 
@@ -108,6 +110,11 @@ class Listing(Struct, frozen=True, kw_only=True):
     ended: dict[str, End]
 
 
+def output_of_root(run_dir: str, attempt: str) -> str:
+    """Where a keeper of root's lets an attempt of root's write its outputs, whatever its environment was to be."""
+    return os.path.join(run_dir, outputs.FOLDER, attempt, outputs.FILE)
+
+
 class KeeperLink:
     def __init__(
         self,
@@ -125,6 +132,8 @@ class KeeperLink:
         self._clock = clock or SystemClock()
         self._channel: Channel | None = None
         self._keeper_level = 1
+        self.cgroups = ""
+        """What the keeper has: `cgroup: memory cpu` and so on, or `none: ` and why. Empty: it is older than that."""
 
     # ---- Connecting ----
 
@@ -193,10 +202,19 @@ class KeeperLink:
                     listed = True
                 else:
                     _fold(decode_event(kind, fields), running, ended)
-        self._keeper_level = _level(welcome)
+        self._welcomed(welcome)
         lineage = tuple(wire.text(welcome[4]).split("\0")) if welcome[4] else ()
         epoch, boot_id = wire.text(welcome[1]), wire.text(welcome[2])
         return Listing(epoch=epoch, boot_id=boot_id, lineage=lineage, running=running, ended=ended)
+
+    @property
+    def is_older(self) -> bool:
+        """Whether the keeper knows less than this daemon: it upgrades in place, and its tasks go on."""
+        return self._keeper_level < wire.LEVEL
+
+    def _welcomed(self, welcome: list[bytes]) -> None:
+        self._keeper_level = wire.number(welcome[5]) if len(welcome) > 5 else 1
+        self.cgroups = wire.text(welcome[6]) if len(welcome) > 6 else ""
 
     def _await_frames(self, channel: Channel, give_up_us: int) -> list[wire.Frame]:
         channel.flush()
@@ -233,6 +251,7 @@ class KeeperLink:
         can be given, and for secrets that the keeper would not mask.
         """
         self._check_masks(request)
+        self._check_limits(request)
         frame = wire.pack_start(_to_wire(request, has_stdin=stdin_fd is not None))
         if len(frame) > wire.MAX_FRAME_BYTES:
             raise Refused(
@@ -257,6 +276,14 @@ class KeeperLink:
             raise Refused(
                 f"attempt {request.attempt}: secrets of {size_bytes} bytes cannot all be masked in its output; at most "
                 f"{MASKS_MAX_BYTES} can: give large ones to a task of its own, or as files that are no secret"
+            )
+
+    def _check_limits(self, request: StartRequest) -> None:
+        if request.limits and self._channel and self._keeper_level < wire.LEVEL_SERVICE:
+            raise Refused(
+                f"attempt {request.attempt}: the keeper that runs is older than this daemon and would start the task "
+                f"without its limits ({', '.join(request.limits)}): let it go over to the installed version with "
+                "systemctl reload pyflow-keeper (or kill -HUP its pid)"
             )
 
     def stop(self, attempt: str, grace_s: float) -> None:
@@ -312,7 +339,7 @@ class KeeperLink:
         try:
             for kind, fields in self._channel.receive():
                 if kind == wire.WELCOME:  # after an upgrade in place
-                    self._keeper_level = _level(fields)
+                    self._welcomed(fields)
                 event = decode_event(kind, fields)
                 if event is not None:
                     events.append(event)
@@ -329,10 +356,6 @@ class KeeperLink:
         if self._channel:
             self._channel.close()
             self._channel = None
-
-
-def _level(welcome: list[bytes]) -> int:
-    return wire.number(welcome[5]) if len(welcome) > 5 else 1
 
 
 def _fold(event: Event | None, running: dict[str, Running], ended: dict[str, End]) -> None:
@@ -364,6 +387,7 @@ def _to_wire(request: StartRequest, *, has_stdin: bool) -> wire.Start:
     start.flags = (wire.FLAG_STDIN if has_stdin else 0) | (wire.FLAG_APART if request.apart else 0)
     start.masks = request.masks
     start.limits = request.limits
+    start.journal = tuple(f"{name}={value}".encode() for name, value in request.journal.items())
     start.origin = request.origin
     start.credentials = tuple(
         part for name, content in request.credentials.items() for part in (name.encode(), content)
@@ -388,18 +412,29 @@ def _decode_end(kind: int, fields: list[str]) -> End:
     try:
         if kind == wire.FAILED:
             step, number, message, at_us = fields[:4]
-            return StartFailure(step=step, errno=int(number), message=message, at_us=int(at_us))
+            shortage = int(number) in SHORTAGES
+            return StartFailure(step=step, errno=int(number), message=message, at_us=int(at_us), shortage=shortage)
         if kind == wire.LOST:
             return LostAttempt(why=Lost(fields[0]), at_us=int(fields[1]))
         code, signal_number, started_us, ended_us, user_us, system_us, rss_bytes, stop, leftovers = fields[:9]
+        least = wire.END_FIELDS[kind]
+        of_cgroup = [int(field) for field in fields[least : least + wire.CGROUP_FIELDS]]
+        oom_kills, tasks_refused, peak_bytes = of_cgroup or (0, 0, 0)
         return Exit(
             exit_code=int(code) if code else None,
             signal=int(signal_number) if signal_number else None,
             started_us=int(started_us),
             ended_us=int(ended_us),
-            usage=Usage(user_us=int(user_us), system_us=int(system_us), max_rss_bytes=int(rss_bytes)),
+            usage=Usage(
+                user_us=int(user_us),
+                system_us=int(system_us),
+                max_rss_bytes=int(rss_bytes),
+                memory_peak_bytes=peak_bytes,
+            ),
             stop=Stop(stop),
             leftovers=int(leftovers),
+            oom_kills=oom_kills,
+            tasks_refused=tasks_refused,
         )
     except ValueError as error:
         raise wire.WireError(f"the end of an attempt cannot be read: {error}") from error

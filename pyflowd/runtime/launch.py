@@ -7,6 +7,7 @@ evaluated here, at the last moment.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import stat
@@ -22,30 +23,20 @@ from pyflowd.clock import from_us
 from pyflowd.engine.state import TaskRun
 from pyflowd.expressions import template
 from pyflowd.language import params
-from pyflowd.model.kinds import Argv, File, Kind, Python, Shell, Ssh, Uses
-from pyflowd.model.workflow import Task, Workflow
+from pyflowd.model.kinds import Argv, File, Python, Reboot, Shell, Ssh, Uses
+from pyflowd.model.workflow import Resources, Task, Workflow
+from pyflowd.runtime.accounts import PATH, Account, Accounts, home_of
 from pyflowd.runtime.context import TaskNames
 from pyflowd.runtime.keeperlink import StartRequest
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENV_FILE_MAX_BYTES = 1 << 20
 PASSED_ON = ("LANG", "LC_ALL", "TZ")
 """Of the daemon's own environment; nothing else of it reaches a task."""
 
 
-class Account(Struct, frozen=True, kw_only=True):
-    """The user that a task runs as."""
-
-    name: str
-    home: str
-    path: str = PATH
-    uid: int | None = None
-
-
-class Host(Struct, frozen=True, kw_only=True):
+class Host(Accounts, frozen=True, kw_only=True):
     """What a launch needs of the host, read once when the daemon starts."""
 
-    own: Account
     passed_on: dict[str, str]
     keeper_is_own: bool = True
     """Whether the keeper runs as the daemon's own user; else even that user has to be asked for."""
@@ -60,7 +51,7 @@ class Host(Struct, frozen=True, kw_only=True):
     """Where the packages of plugins are found: where the daemon finds its own."""
 
 
-def read_host(environ: dict[str, str], workflows: str = "") -> Host:
+def read_host(environ: dict[str, str], workflows: str = "", default_user: str = "") -> Host:
     """The daemon's own account and shell. Looks at the file system; called once."""
     try:
         entry = pwd.getpwuid(os.geteuid())
@@ -70,8 +61,10 @@ def read_host(environ: dict[str, str], workflows: str = "") -> Host:
     bash = next(
         (path for path in ("/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash") if os.access(path, os.X_OK)), ""
     )
+    path = PATH if default_user else environ.get("PATH") or PATH
     return Host(
-        own=Account(name=name, home=_home(home), path=environ.get("PATH") or PATH, uid=os.geteuid()),
+        own=Account(name=name, home=home_of(home), path=path, uid=os.geteuid()),
+        default_user=default_user,
         passed_on={key: environ[key] for key in PASSED_ON if key in environ},
         strict_shell=(bash, "-euo", "pipefail", "-c") if bash else ("/bin/sh", "-eu", "-c"),
         python_path=(os.path.join(os.path.dirname(workflows), "python"),) if workflows else (),
@@ -80,32 +73,26 @@ def read_host(environ: dict[str, str], workflows: str = "") -> Host:
     )
 
 
-def account(user: str | None, host: Host) -> Account:
-    """The account of `user`; one that cannot be resolved is left to the keeper, which refuses it."""
-    if user is None or user == host.own.name:
-        return host.own
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
-        return Account(name=user, home="/")
-    return Account(name=entry.pw_name, home=_home(entry.pw_dir), uid=entry.pw_uid)
+def check_reboot(workflow: Workflow, task: Task, host: Host) -> None:
+    """Raises ValueError for a task that is to restart the host and would not be root."""
+    if isinstance(task.kind, Reboot) and (user := host.of_task(workflow, task)).uid != 0:
+        raise ValueError(f"only root may restart the host, and the task would run as {user.name}: write user: root")
 
 
-def _home(folder: str) -> str:
-    """A user's home folder; / where there is none, as of `nobody`: cron and systemd begin there then."""
-    try:
-        os.stat(folder)
-    except FileNotFoundError:
-        return "/"
-    except OSError:
-        pass  # it is there, though not for us to see
-    return folder
-
-
-def command(kind: Kind, name: str, host: Host, names: TaskNames, env: dict[str, str], given: dict[str, str]) -> Command:
+def command(
+    task: Task,
+    host: Host,
+    names: TaskNames,
+    env: dict[str, str],
+    given: dict[str, str],
+    *,
+    form: process.Form = "marshal",
+    boot_id: str = "",
+) -> Command:
     """What a process task runs. The text of `run` goes in as one argument; the task's name is its `$0`. `given`: what
-    of `env` does not belong to this host.
+    of `env` does not belong to this host. `boot_id`: of the boot that a restart of the host is to end.
     """
+    kind, name = task.kind, task.name
     match kind:
         case Shell():
             return Command(argv=(*(kind.shell or host.strict_shell), kind.text, *(() if kind.shell else (name,))))
@@ -113,9 +100,12 @@ def command(kind: Kind, name: str, host: Host, names: TaskNames, env: dict[str, 
             return Command(argv=(kind.argv[0], *(template.render_text(word, names) for word in kind.argv[1:])))
         case Uses():
             rendered = msgspec.structs.replace(kind, arguments=template.render_tree(kind.arguments, names.opened()))
-            return process.plugin(rendered, host.python, host.plugins, host.packages)
+            return process.plugin(rendered, host.python, host.plugins, host.packages, form=form)
         case Python() | File() | Ssh():
-            return process.command(_rendered(kind, names), name, env, host.python, host.python_path, given)
+            rendered_kind = _rendered(kind, names)
+            return process.command(rendered_kind, name, env, host.python, host.python_path, given, form=form)
+        case Reboot():
+            return process.reboot(kind, host.python, boot_id)
         case _:
             raise AssertionError(kind)
 
@@ -183,7 +173,7 @@ def request(
     files gave. Raises ExpressionError, or ValueError where a value cannot be handed over.
     """
     workflow, definition = names.facts.run.workflow, task.definition
-    user = account(definition.user or workflow.user, host)
+    user = host.of_task(workflow, definition)
     env = {
         **host.passed_on,
         "PATH": f"{user.path}:{process.COMMANDS}",
@@ -201,7 +191,9 @@ def request(
     own = {**from_files, **names.env()}
     told_elsewhere = {name: text for name, text in env.items() if name.startswith(("PARAM_", "PYFLOW_"))}
     env |= own
-    ran = command(definition.kind, definition.name, host, names, env, {**told_elsewhere, **own})
+    form: process.Form = "json" if user.uid == 0 else "marshal"  # the keeper reads what root is to be given
+    boot_id = task.attempt.boot_id if task.attempt else ""
+    ran = command(definition, host, names, env, {**told_elsewhere, **own}, form=form, boot_id=boot_id)
     _check_sizes(ran.argv, env)
     stdin = ran.stdin
     if stdin is None and definition.stdin is not None:
@@ -219,8 +211,24 @@ def request(
         apart=definition.capture is not None,
         masks=names.secrets.masks(),
         credentials=_credentials(definition, names),
+        limits=limits(definition.resources),
     )
     return asked, stdin
+
+
+def limits(resources: Resources | None) -> dict[str, int]:
+    """As the keeper is asked for them, by the names that they have in a file."""
+    if resources is None:
+        return {}
+    asked = {
+        "memory_max": resources.memory_max_bytes,
+        "cpu_max": resources.cpu_max_percent,
+        "cpu_weight": resources.cpu_weight,
+        "io_weight": resources.io_weight,
+        "tasks_max": resources.tasks_max,
+        "nice": resources.nice,
+    }
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def _credentials(definition: Task, names: TaskNames) -> dict[str, bytes]:
@@ -265,14 +273,15 @@ def _read_regular(path: str) -> str:
 
 
 def stdin_descriptor(content: bytes | None) -> int | None:
-    """A descriptor from which `content` can be read; None for None."""
+    """A descriptor from which `content` can be read, by whoever has it for good; None for None."""
     if content is None:
         return None
-    handle = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    handle = os.memfd_create("stdin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         with os.fdopen(os.dup(handle), "wb") as file:
             file.write(content)
         os.lseek(handle, 0, os.SEEK_SET)
+        fcntl.fcntl(handle, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
     except OSError:
         os.close(handle)
         raise

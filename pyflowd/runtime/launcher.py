@@ -7,6 +7,9 @@ secrets waits for them here; it is `starting` meanwhile, and never known to the 
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
+
+import msgspec
 
 from pyflowd.base.timers import Timers
 from pyflowd.clock import Clock
@@ -15,12 +18,15 @@ from pyflowd.engine import engine
 from pyflowd.engine.outcomes import EXPRESSION, SECRET, cancelled_before_start
 from pyflowd.engine.state import TaskRun
 from pyflowd.errors import Refused
+from pyflowd.journal import Journal
 from pyflowd.keeper.masking import mask_text
-from pyflowd.model.ends import StartFailure
+from pyflowd.model.ends import SHORTAGES, StartFailure
 from pyflowd.model.states import TaskState
+from pyflowd.model.workflow import Journal as Wanted
 from pyflowd.runtime import launch
 from pyflowd.runtime.context import TaskNames
 from pyflowd.runtime.keeperlink import KeeperLink, StartRequest
+from pyflowd.runtime.last_words import wanted, whose
 from pyflowd.runtime.launch import Host, Told
 from pyflowd.runtime.live import LiveRun
 from pyflowd.runtime.runs import Launch, Runs
@@ -49,6 +55,7 @@ class Launcher:
         clock: Clock,
         settings: Settings,
         host: Host,
+        journal: Journal,
     ) -> None:
         self.runs = runs
         self.link = link
@@ -59,6 +66,9 @@ class Launcher:
         self.clock = clock
         self.settings = settings
         self.host = host
+        self.journal = journal
+        self.path_of: Callable[[str], str] = lambda _: ""
+        """The file that a workflow in force is defined in, an absolute path; empty: in none."""
 
     def launch(self, live: LiveRun, task: TaskRun) -> None:
         """Ask the keeper for the attempt that is under way, now or when its secrets have come."""
@@ -70,6 +80,9 @@ class Launcher:
         step = "env_file"
         try:
             from_files = launch.read_env_files(live.workflow.env_files, self.host)
+            step = "user"
+            user = self.host.of_task(live.workflow, task.definition)
+            launch.check_reboot(live.workflow, task.definition, self.host)
             step = "scratch"
             told = self._make_room(live, task)
             step = EXPRESSION
@@ -95,6 +108,10 @@ class Launcher:
             if not self.lookups.is_pending(attempt_id):
                 self._could_not_start(attempt_id, step, error, secrets)
             return
+        if self.journal.active and wanted(task.definition, self.settings.journal_of_tasks) is Wanted.ALL:
+            request = msgspec.structs.replace(request, journal=whose(live, task.name, task.attempts))
+        if user.uid == 0:
+            request = msgspec.structs.replace(request, origin=self._origin(live, task))
         self._start(request, (*descriptors, stdin))
 
     def _start(self, request: StartRequest, descriptors: tuple[int, int, int | None]) -> None:
@@ -103,6 +120,11 @@ class Launcher:
         except Refused as error:
             close_all(tuple(each for each in descriptors if each is not None))
             self._could_not_start(request.attempt, "exec", error, Secrets())
+
+    def _origin(self, live: LiveRun, task: TaskRun) -> tuple[str, str, str] | None:
+        """Where the keeper finds for itself what a task of root's may run; None: its definition is in no folder."""
+        path = self.path_of(live.meta.workflow)
+        return (path, live.meta.digest, task.definition.name) if path else None
 
     def _fetch(self, attempt_id: str, live: LiveRun, task: TaskRun, secrets: Secrets) -> None:
         """Have the secrets of an attempt fetched, and go on from the beginning then."""
@@ -128,7 +150,7 @@ class Launcher:
     def _make_room(self, live: LiveRun, task: TaskRun) -> Told:
         """The folders of the run that its processes use. Raises OSError."""
         run = live.meta.run
-        self.scratch.prepare(run, shared=not live.users <= {"", self.host.own.name})
+        self.scratch.prepare(run, shared=self.host.are_others(live.users, live.workflow.owner_uid))
         output = self.scratch.output(run, task.log_name, task.attempts)
         return Told(output=output, scratch=self.scratch.work(run))
 
@@ -142,6 +164,10 @@ class Launcher:
         number = error.errno or errno.EIO if isinstance(error, OSError) else errno.EINVAL
         message = str(error) if step in (EXPRESSION, SECRET) else f"{step}: {error}"
         end = StartFailure(
-            step=step, errno=number, message=mask_text(message, secrets.masks()), at_us=self.clock.wall_us()
+            step=step,
+            errno=number,
+            message=mask_text(message, secrets.masks()),
+            at_us=self.clock.wall_us(),
+            shortage=number in SHORTAGES,
         )
         self.timers.at(0, lambda: self.runs.attempt_ended(attempt_id, end))

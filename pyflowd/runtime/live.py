@@ -11,7 +11,7 @@ from pyflowd.clock import US
 from pyflowd.engine.holdings import Place, Sort, Want
 from pyflowd.engine.state import Run, TaskRun
 from pyflowd.model.kinds import Approval, Call, Notify, Wait
-from pyflowd.model.workflow import Task, Workflow
+from pyflowd.model.workflow import Task, Workflow, all_tasks
 from pyflowd.runtime import context, launch
 from pyflowd.store.batch import RunMeta
 
@@ -43,8 +43,8 @@ class LiveRun:
             run.workflow,
             launch.Binding(run=meta.run, workflow=meta.workflow, values=meta.params, scheduled_us=meta.slot_us),
         )
-        self.users = frozenset(task.user or run.workflow.user or "" for task in run.workflow.tasks)
-        """Of its tasks; empty text: the daemon's own."""
+        self.users = frozenset(task.user or run.workflow.user or "" for _, task in all_tasks(run.workflow))
+        """Those that its tasks name; empty text: some name none."""
         self.needs_no_host = any(
             isinstance(node.definition.kind, Call | Approval | Wait | Notify) for node in run.by_index
         )

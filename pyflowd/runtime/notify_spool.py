@@ -130,6 +130,13 @@ class Notifier:
 
     # ---- Life
 
+    def take(self, settings: Settings) -> None:
+        """Channels and rules are others from now on; what waits for a channel that is gone is given up."""
+        self.channels = settings.channels
+        self.rules = settings.notify
+        age_s = settings.retention.age_s
+        self._kept_us = KEPT_US if age_s is None else round(age_s * US)
+
     def start(self) -> None:
         """Take up what waits since the daemon was last there."""
         now_us, wall_us = self.clock.mono_us(), self.clock.wall_us()
@@ -286,7 +293,8 @@ class Notifier:
 
     def _unknown(self, channel: str) -> str:
         known = nearest(channel, list(self.channels))
-        return f"there is no channel {quote(channel)} in the settings{known}; add it to pyflowd.yaml, restart pyflowd"
+        fix = "add it to pyflowd.yaml, then: pyflowctl reload"
+        return f"there is no channel {quote(channel)} in the settings{known}; {fix}"
 
     def _show(self, channel: str) -> None:
         line = self._line(channel)

@@ -6,6 +6,7 @@ turn, so that a large clean-up delays nothing; folders are unlinked by the janit
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from pyflowd.clock import US
@@ -18,6 +19,8 @@ from pyflowd.runtime.workflows import Workflows
 from pyflowd.store.batch import Batch
 
 RUNS_PER_PIECE = 100
+AUDIT_PER_PIECE = 5_000
+"""Records of the audit, each time that all is looked at."""
 PAUSE_US = 20_000
 """Between two pieces, so that others have their turns."""
 
@@ -31,6 +34,8 @@ class Retirement:
         self.logs = logs
         self.janitor = janitor
         self.default = default
+        self.audit_age_s = math.inf
+        """How long the record of who did what is kept."""
         self._todo: deque[tuple[str, Retention]] = deque()
         self._removed: list[int] = []
         self._batch: Batch | None = None
@@ -65,6 +70,7 @@ class Retirement:
                 self.runs.batch.add("prune_changes", before_us)
                 self.runs.batch.add("prune_backfills", before_us)
                 self.runs.batch.add("prune_expectations", before_us)
+            self._prune_audit()
             self.runs.batch.add("prune_definitions")
             self.runs.batch.add("prune_cache_expired", self.runs.clock.wall_us())
             return
@@ -81,6 +87,11 @@ class Retirement:
             before_us = self.runs.clock.wall_us() - round(policy.age_s * US)
             self.runs.batch.add("prune_slots", name, before_us)
         self._later()
+
+    def _prune_audit(self) -> None:
+        if math.isfinite(self.audit_age_s):
+            before_us = self.runs.clock.wall_us() - round(self.audit_age_s * US)
+            self.runs.batch.add("prune_audit", before_us, AUDIT_PER_PIECE)
 
 
 def expired(runs: Runs, logs: TaskLogs, workflow: str, policy: Retention) -> list[int]:

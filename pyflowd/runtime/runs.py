@@ -18,8 +18,9 @@ from pyflowd.base.zones import Zone
 from pyflowd.clock import US, Clock
 from pyflowd.engine import engine
 from pyflowd.engine.holdings import RUN, Who
+from pyflowd.engine.outcomes import Outcome
 from pyflowd.engine.overlap import RunRef
-from pyflowd.engine.state import Decide, Effect, Run, StopAttempt, TaskRun, WakeTask, WatchHandlers
+from pyflowd.engine.state import Decide, Effect, IllegalEvent, Run, StopAttempt, TaskRun, WakeTask, WatchHandlers
 from pyflowd.events import (
     AttemptEnded,
     AttemptRunning,
@@ -37,20 +38,23 @@ from pyflowd.events import (
     TaskRefused,
 )
 from pyflowd.model.ends import End, Given
-from pyflowd.model.kinds import ProcessKind
+from pyflowd.model.kinds import ProcessKind, Reboot
 from pyflowd.model.states import RUN_TERMINAL, AttemptState, Reason, RunState, Section, TaskState
 from pyflowd.model.workflow import Workflow
 from pyflowd.runtime import decisions
+from pyflowd.runtime.aside import Aside
 from pyflowd.runtime.cache import Recall
 from pyflowd.runtime.live import LiveRun
 from pyflowd.runtime.offers import Offers
-from pyflowd.runtime.sharing import Sharing
+from pyflowd.runtime.sharing import Named, Sharing
 from pyflowd.store.batch import Batch, RunMeta
-from pyflowd.store.store import Store
+from pyflowd.store.store import Row, Store
 
 STUCK_LOOK_US = US
 """How long those who hold something may wait before we look whether they wait for themselves."""
 
+UNREADABLE = (IllegalEvent, msgspec.MsgspecError, AssertionError, LookupError, ValueError, TypeError)
+"""What events raise that tell no run, or rows that make no sense."""
 _event = msgspec.msgpack.Decoder(StoredEvent)
 _params = msgspec.msgpack.Decoder(dict[str, object])
 
@@ -93,6 +97,8 @@ class Runs:
         self.zone = zone
         self.timers = timers
         self.max_tasks = max_tasks
+        self.boot_id = ""
+        """Of the host's present boot, as the keeper tells it."""
         self.live: dict[int, LiveRun] = {}
         self.of_workflow: dict[str, list[LiveRun]] = {}
         self.batch: Batch = store.batch()
@@ -105,6 +111,9 @@ class Runs:
         """Runs that ended in this turn; their workflows may have a place free."""
         self.ended_with_scratch: list[int] = []
         """Ended runs whose scratch folder is to be removed after the commit."""
+        self.aside = Aside()
+        self._delisted: dict[int, LiveRun] = {}
+        """Ended runs whose end is not committed yet."""
         self._fresh_keys: dict[tuple[str, str], RunMeta] = {}
         """Keys of runs that are not committed yet."""
         self.artifact_path: Callable[[int, str, str], str] | None = None
@@ -122,12 +131,15 @@ class Runs:
         """Runs with something to start; served ones go to the back."""
         self.active = 0
         """Attempts that hold a place of the host."""
+        self.drained = ""
+        """Why no task of the host may start, in words; empty: they may."""
         self._random: Callable[[], float] = random.random
 
     def committed(self) -> None:
         """The batch is durable: begin another."""
         self.batch = self.store.batch()
         self._fresh_keys.clear()
+        self._delisted.clear()
 
     # ---- Beginnings
 
@@ -168,18 +180,15 @@ class Runs:
         self.feed(live, RunRefused(self.clock.wall_us(), self.clock.mono_us(), reason, error))
 
     def rebuild(self, workflow_of: Callable[[str], Workflow]) -> None:
-        """Fold the stored events of every run that had not ended when the daemon last was there."""
+        """Fold the stored events of every run that had not ended when the daemon last was there. One that cannot be
+        read is set aside.
+        """
         for row in list(self.store.rows("live_runs")):
-            run_id, workflow, digest, trigger, params, requested_by, rerun_of, scheduled_us, created_us = row[:9]
-            meta = RunMeta(
-                run=run_id, workflow=workflow, digest=digest, trigger=trigger, params=_params.decode(params),
-                requested_by=requested_by, rerun_of=rerun_of, scheduled_us=scheduled_us, created_us=created_us,
-                parent=row[9], parent_task=row[10] or "", depth=row[11], backfill=row[12],
-                event=self.event_of(run_id),
-            )  # fmt: skip
-            run = fold(run_id, workflow_of(digest), self.stored_events(run_id))
-            meta = msgspec.structs.replace(meta, of_slot_us=run.kept.of_slot_us, of_trigger=run.kept.of_trigger)
-            live = LiveRun(meta, run, self.zone)
+            try:
+                live = self._read(row, workflow_of)
+            except UNREADABLE as error:
+                self.aside.put(row[0], row[1], f"{type(error).__name__}: {error}")
+                continue
             self._enlist(live)
             self._find_caller(live)
             self.sharing.take_up(live)
@@ -193,6 +202,18 @@ class Runs:
                     longest_s = max(task.definition.retry.max_delay_s, repeat.delay_s if repeat else 0.0)
                     self._wake_later(live, task, min(left_us, round(longest_s * US)))
             self._offers.add(live)
+
+    def _read(self, row: Row, workflow_of: Callable[[str], Workflow]) -> LiveRun:
+        """A run from its row, its definition and its events. Raises what is UNREADABLE."""
+        run_id, workflow, digest, trigger, params, requested_by, rerun_of, scheduled_us, created_us = row[:9]
+        run = fold(run_id, workflow_of(digest), self.stored_events(run_id))
+        meta = RunMeta(
+            run=run_id, workflow=workflow, digest=digest, trigger=trigger, params=_params.decode(params),
+            requested_by=requested_by, rerun_of=rerun_of, scheduled_us=scheduled_us, created_us=created_us,
+            parent=row[9], parent_task=row[10] or "", depth=row[11], backfill=row[12], event=self.event_of(run_id),
+            of_slot_us=run.kept.of_slot_us, of_trigger=run.kept.of_trigger,
+        )  # fmt: skip
+        return LiveRun(meta, run, self.zone)
 
     def event_of(self, run: int) -> dict[str, object] | None:
         """What started a run of the store, where that was an event."""
@@ -262,7 +283,7 @@ class Runs:
         """Step the engine, write the event and its fold."""
         run, batch = live.run, self.batch
         result = engine.step(run, event)
-        batch.event(run.run_id, event)
+        batch.event(run.run_id, event, _outcome(run, event))
         for task in result.changed:
             batch.task_changed(run, task, _at_us(event))
             if task.shared:
@@ -303,9 +324,10 @@ class Runs:
     def attempt_ended(self, attempt_id: str, end: End, given: Given | None = None) -> None:
         """The keeper, recovery, or whoever ran it says how an attempt ended; acknowledged once it is committed.
 
-        The end of another store's attempt is not ours to take: that store may come back for it.
+        The end of another store's attempt is not ours to take: that store may come back for it. Nor is that of a run
+        that is set aside.
         """
-        if not self.is_ours(attempt_id):
+        if not self.is_ours(attempt_id) or self.aside.ended(attempt_id):
             return
         found = self.under_way(attempt_id)
         if found:
@@ -354,11 +376,13 @@ class Runs:
         if self._stuck_timer is None and self.places.may_be_stuck:
             self._stuck_timer = self.timers.at(self.clock.mono_us() + STUCK_LOOK_US, self._look_for_circles)
 
-    def why_queued(self, live: LiveRun) -> str:
+    def why_queued(self, live: LiveRun, named: Named) -> str:
         """What a run waits for that its own workflow does not hold back; empty where it is about to start."""
-        return self.sharing.waits_for(live.meta.run) or (f"its gate: {live.run.gate}" if live.run.gate else "")
+        if self.drained:
+            return f"the host to be undrained: {self.drained}"
+        return self.sharing.waits_for(live.meta.run, named) or (f"its gate: {live.run.gate}" if live.run.gate else "")
 
-    def waits_of(self, run: int) -> Callable[[int], str]:
+    def waits_of(self, run: int, named: Named) -> Callable[[int], str]:
         """A function from the number of a queued node to what it waits for; one answer serves all items."""
         live = self.live.get(run)
         known: dict[str, str] = {}
@@ -369,13 +393,15 @@ class Runs:
             task = live.by_index[node]
             name = task.definition.name
             if name not in known:
-                known[name] = self._why_task_queued(live, task)
+                known[name] = self._why_task_queued(live, task, named)
             return known[name]
 
         return why
 
-    def _why_task_queued(self, live: LiveRun, task: TaskRun) -> str:
-        for_places = self.sharing.waits_for(live.meta.run, task.index)
+    def _why_task_queued(self, live: LiveRun, task: TaskRun, named: Named) -> str:
+        if self.drained:
+            return f"the host to be undrained: {self.drained}"
+        for_places = self.sharing.waits_for(live.meta.run, named, task.index)
         if for_places:
             return for_places
         if task.holds_run and live.run.active >= live.workflow.max_parallel:
@@ -400,7 +426,10 @@ class Runs:
         who = self.places.stuck()
         if who is not None:
             live = self.live[who.run]
-            now_us, error = self.clock.wall_us(), f"it waits for itself: {self.sharing.why(who)}"
+            now_us, error = (
+                self.clock.wall_us(),
+                f"it waits for itself: {self.sharing.waits_for(who.run, str, who.node)}",
+            )
             if who.node == RUN:
                 self.refuse(live, Reason.DEADLOCK, error)
             else:
@@ -410,7 +439,8 @@ class Runs:
 
     def _begin_attempt(self, live: LiveRun, task: TaskRun, epoch: str) -> None:
         now_us = self.clock.wall_us()
-        self.feed(live, AttemptStarting(task.name, task.attempts + 1, now_us, self.clock.mono_us(), epoch))
+        boot_id = self.boot_id if isinstance(task.definition.kind, Reboot) else ""
+        self.feed(live, AttemptStarting(task.name, task.attempts + 1, now_us, self.clock.mono_us(), epoch, boot_id))
         self.batch.attempt_started(live.run, task, epoch, now_us)
         if isinstance(task.definition.kind, ProcessKind):
             self.actions.append(Launch(live, task))
@@ -473,6 +503,11 @@ class Runs:
         self.sharing.leave(live)
         self.sharing.came_or_went(live)
         self.ended.append(live)
+        self._delisted[live.meta.run] = live
+
+    def of_turn(self, run: int) -> LiveRun | None:
+        """A run that lives, or that ended in this turn."""
+        return self.live.get(run) or self._delisted.get(run)
 
     # ---- Names of attempts
 
@@ -504,6 +539,12 @@ def fold(run_id: int, workflow: Workflow, stored: list[StoredEvent]) -> Run:
         if isinstance(event, Event):
             engine.step(run, event)
     return run
+
+
+def _outcome(run: Run, event: Event) -> Outcome | None:
+    """How the attempt ended of whose end the engine has just been told."""
+    attempt = run.tasks[event.task].attempt if isinstance(event, AttemptEnded) else None
+    return attempt.outcome if attempt else None
 
 
 def _at_us(event: Event) -> int:

@@ -15,8 +15,9 @@ import functools
 import hashlib
 import hmac
 import os
-import shutil
 import stat
+
+from pyflowd.base.removal import remove_tree
 
 _RUNS_PER_FOLDER = 1000
 
@@ -102,10 +103,10 @@ class Scratch:
 
     def remove(self, run: int) -> None:
         """Take the scratch folder of a run away; may take long."""
-        shutil.rmtree(self.run_folder(run), ignore_errors=True)
+        remove_tree(self.run_folder(run))
 
     def remove_artifacts(self, run: int) -> None:
-        shutil.rmtree(self.artifact_folder(run), ignore_errors=True)
+        remove_tree(self.artifact_folder(run))
 
     def leftovers(self, live: set[int]) -> list[int]:
         """Runs with a folder here that are not live any more: the daemon died between their end and its removal."""

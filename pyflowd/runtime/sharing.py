@@ -15,6 +15,8 @@ from pyflowd.model.states import RunState, TaskState
 from pyflowd.runtime.live import PRIORITY_US, LiveRun
 
 HOLDERS_TOLD = 3
+Named = Callable[[str], str]
+"""From a workflow's name to what whoever asks is told of it."""
 
 
 class Sharing:
@@ -107,17 +109,12 @@ class Sharing:
 
     # ---- For people
 
-    def waits_for(self, run: int, node: int = RUN) -> str:
+    def waits_for(self, run: int, named: Named, node: int = RUN) -> str:
         """What a run or a task waits for, and who has it; empty where it waits for no place."""
-        return self.why(Who(run, node))
-
-    def why(self, who: Who) -> str:
         parts = []
-        for obstacle in self.places.obstacles(who):
-            if obstacle.holders:
-                parts.append(f"{self.named(obstacle.place)}, held by {self._told(obstacle.holders)}")
-            else:
-                parts.append(f"{self.named(obstacle.place)}, kept for {self._told(obstacle.before)}")
+        for obstacle in self.places.obstacles(Who(run, node)):
+            how = "held by" if obstacle.holders else "kept for"
+            parts.append(f"{self.named(obstacle.place)}, {how} {self.told(obstacle.holders or obstacle.before, named)}")
         return "; ".join(parts)
 
     def named(self, place: Place) -> str:
@@ -125,10 +122,16 @@ class Sharing:
             return f"pool {place.name} ({self.places.used(place)} of {self.pool_size(place.name)} slots in use)"
         return f"group {place.name}" if place.sort is Sort.GROUP else f"lock {place.name}"
 
-    def _told(self, some: tuple[Who, ...]) -> str:
+    def told(self, some: tuple[Who, ...], named: Named) -> str:
+        """The runs that hold places or wait, a few of them; of one whose workflow may not be named not its number."""
         runs = list(dict.fromkeys(who.run for who in some))
-        few = ", ".join(f"run {run} ({self._live[run].meta.workflow})" for run in runs[:HOLDERS_TOLD])
+        few = ", ".join(self._run_text(run, named) for run in runs[:HOLDERS_TOLD])
         return few + (f" and {len(runs) - HOLDERS_TOLD} more" if len(runs) > HOLDERS_TOLD else "")
+
+    def _run_text(self, run: int, named: Named) -> str:
+        workflow = self._live[run].meta.workflow
+        told = named(workflow)
+        return f"run {run} ({workflow})" if told == workflow else f"a run of {told}"
 
     def sized_pools(self) -> set[str]:
         """Pools that the settings, a definition in force or a live run gives a size."""

@@ -89,6 +89,8 @@ class Slots:
         self.held = False
         """Down times wait: what is in force may be another text than the one that is in the folder now."""
         self._missed: deque[_Missed] = deque()
+        self._restored_us = int(store.meta("restored_us") or 0)
+        """When the store was put back from a backup: what came of slots before is not known; none is made up for."""
         self._newest_us: int = store.one("newest_slot_of_all")[0] or 0
         """Of the whole ledger, those of this turn among them."""
         self._ahead: dict[str, int] = {}
@@ -125,7 +127,7 @@ class Slots:
     ) -> None:
         """The slots of a span (anchor, after, until) passed while the daemon was down."""
         anchor_us, since_us, until_us = span
-        near_us = max(since_us, now_us - fates.within_us(rule) - 1)
+        near_us = max(since_us, now_us - fates.within_us(rule) - 1, self._restored_us)
         near = self.timetable.missed(name, trigger, anchor_us, near_us, until_us)
         startable = (
             slot.at_us
@@ -310,15 +312,18 @@ class Slots:
         why = fates.missed_reason(
             left_out=slot.left_out, paused=self._starter.is_paused(missed.workflow), enabled=trigger.enabled, bar=bar
         )
-        self.skip(due, why, None, bar.detail if bar is not None and why is bar.reason else "")
+        detail = bar.detail if bar is not None and why is bar.reason else ""
+        if why is SlotReason.DOWN and slot.at_us <= self._restored_us:
+            detail = "before the store was restored from a backup"
+        self.skip(due, why, None, detail)
 
     # ---- What is told
 
-    def warnings(self, now_us: int) -> list[str]:
-        """What of the schedules an administrator would not expect."""
+    def warnings(self, now_us: int, sees: Callable[[str], bool]) -> list[str]:
+        """What of the schedules an administrator would not expect; of the workflows that one `sees`."""
         return [
             f"{name}: nothing fires before {from_us(until_us):%Y-%m-%d %H:%M} UTC: the clock was ahead once, its slots "
             "up to then are in the ledger"
             for name, until_us in sorted(self._ahead.items())
-            if until_us > now_us
+            if until_us > now_us and sees(name)
         ]

@@ -7,7 +7,8 @@ Task names are safe as part of a file name (rule D7); run ids are ours.
 from __future__ import annotations
 
 import os
-import shutil
+
+from pyflowd.base.removal import remove_tree
 
 _FLAGS = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _RUNS_PER_FOLDER = 1000
@@ -70,4 +71,4 @@ class TaskLogs:
 
     def remove(self, run: int) -> None:
         """Take away all logs of a run; nothing happens where there are none."""
-        shutil.rmtree(self.run_folder(run), ignore_errors=True)
+        remove_tree(self.run_folder(run))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from pyflowd.base.zones import Zone
 from pyflowd.clock import Clock
 from pyflowd.engine import overlap
 from pyflowd.engine.state import TaskRun
-from pyflowd.errors import NotFound, Refused, nearest
+from pyflowd.errors import NoWorkflow, Refused
 from pyflowd.events import (
     DefinitionLoaded,
     DefinitionRefused,
@@ -31,12 +31,13 @@ from pyflowd.language import params as parameters
 from pyflowd.model.problem import Problem, Severity
 from pyflowd.model.states import Reason, SlotReason
 from pyflowd.model.triggers import Catchup, EventTrigger, Expectation, Schedule
-from pyflowd.model.workflow import Concurrency, Overlap, Retention, Workflow
+from pyflowd.model.workflow import Concurrency, Overlap, Retention, Task, Workflow
 from pyflowd.protocol.views import NextView, RunView, WorkflowView
 from pyflowd.runtime import admission, changes, context
 from pyflowd.runtime.admission import Admission
 from pyflowd.runtime.calendars_watch import CalendarWatch
 from pyflowd.runtime.live import LiveRun
+from pyflowd.runtime.rights import Groups, Rights
 from pyflowd.runtime.runs import Runs
 from pyflowd.runtime.slots import SCHEDULER, Book, Planned, Slots, Starter
 from pyflowd.schedules import schedule
@@ -77,6 +78,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     secrets: tuple[str, ...] = ()
     expect: Expectation | None = None
     events: tuple[EventTrigger, ...] = ()
+    visible_to: tuple[str, ...] = ()
+    operate_by: tuple[str, ...] = ()
 
 
 _head = msgspec.msgpack.Decoder(Head)
@@ -132,12 +135,15 @@ class Workflows:
         """What changed in this turn, for those who watch."""
         self._recent: OrderedDict[str, Workflow] = OrderedDict()
         self.ledger = EventLedger(store, lambda: runs.batch)
+        self.rights = Rights(store, lambda: runs.batch)
         self.event_changes = 0
         """How often event triggers have come or gone: whoever looks for events has to look anew."""
         self.on_end: Callable[[LiveRun], None] = lambda _: None
         """Called in the turn in which a run ends."""
         self.on_definition: Callable[[str], None] = lambda _: None
         """Told of a workflow whose definition in force has changed, or is gone."""
+        self.user_of: Callable[[Workflow, Task], str] = lambda *_: ""
+        """As whom a task of a definition runs; set where that is known."""
         self.refusals: Callable[[str], list[Problem]] = lambda _: []
         """Why the file of a workflow that is not in force is not; none where there is no such file."""
 
@@ -151,7 +157,7 @@ class Workflows:
         if problems := self.refusals(name):
             more = f"; and {len(problems) - 1} more, see: pyflowctl list" if len(problems) > 1 else ""
             raise Refused(f"{name} is not in force: {problems[0]}{more}")
-        raise NotFound(f'no workflow "{name}"{nearest(name, list(self.entries))}; `pyflowctl list` names all')
+        raise NoWorkflow(name, list(self.entries))
 
     def compiled(self, digest: str) -> Workflow:
         """The definition of this text, in force or not (rule D1)."""
@@ -170,21 +176,23 @@ class Workflows:
     def decode(self, compiled: bytes) -> Workflow:
         return _workflow.decode(compiled)
 
-    def warnings(self) -> list[str]:
-        """What of the schedules an administrator would not expect."""
-        return [*self.slots.warnings(self.clock.wall_us()), *self.held_all()]
+    def warnings(self, sees: Callable[[str], bool]) -> list[str]:
+        """What of the schedules an administrator would not expect; of the workflows that one `sees`."""
+        return [*self.slots.warnings(self.clock.wall_us(), sees), *self.held_all(sees)]
 
-    def held_all(self) -> list[str]:
+    def held_all(self, sees: Callable[[str], bool]) -> list[str]:
         """Every schedule that is held, and why."""
-        return [f"{name}: held: {why}" for name in sorted(self.entries) for why in self.held(name)]
+        return [f"{name}: held: {why}" for name in sorted(self.entries) if sees(name) for why in self.held(name)]
 
     def held(self, name: str) -> list[str]:
         """Why schedules of a workflow in force start nothing before somebody mends what they name."""
         found = ((each.name, self.slots.almanac.held(each)) for each in self.find(name).head.triggers if each.enabled)
         return [f"{trigger}: {why}" for trigger, why in found if why]
 
-    def upcoming(self, workflow: str | None, limit: int) -> list[NextView]:
-        coming = self.timetable.upcoming(self.clock.wall_us(), limit, workflow, self._paused)
+    def upcoming(self, workflow: str | None, limit: int, hidden: Collection[str] = ()) -> list[NextView]:
+        """`hidden`: workflows that are left out."""
+        left_out = {*self._paused, *hidden} if hidden else self._paused
+        coming = self.timetable.upcoming(self.clock.wall_us(), limit, workflow, left_out)
         return [
             NextView(
                 workflow=due.workflow,
@@ -195,11 +203,11 @@ class Workflows:
             for due in coming
         ]
 
-    def users_of_secrets(self) -> dict[str, list[str]]:
-        """Each secret that a definition in force names, with the workflows that do."""
+    def users_of_secrets(self, sees: Callable[[str], bool]) -> dict[str, list[str]]:
+        """Each secret that a definition in force names, with the workflows that do; of those that one `sees`."""
         users: dict[str, list[str]] = {}
         for name, entry in sorted(self.entries.items()):
-            for secret in entry.head.secrets:
+            for secret in entry.head.secrets if sees(name) else ():
                 users.setdefault(secret, []).append(name)
         return users
 
@@ -264,6 +272,7 @@ class Workflows:
         loaded_us = old.loaded_us if old and old.digest == digest else now_us
         entry = self.entries[name] = Entry(name, file, digest, compiled, loaded_us)
         batch.add("workflow", name, file, digest, loaded_us)
+        self.rights.put(name, Groups(entry.head.visible_to, entry.head.operate_by))
         if old and old.digest == digest:
             return
         batch.add("definition", digest, text, compiled, now_us)
@@ -399,6 +408,10 @@ class Workflows:
         """
         entry = self.find(name)
         definition = entry.definition
+        if parent.workflow.owner_uid not in (None, definition.owner_uid):
+            raise Refused(
+                f"{name} belongs to somebody else: {parent.meta.workflow} may call workflows of its owner only"
+            )
         if len(self.runs.live) >= LIVE_MAX:
             raise Refused(
                 f"{len(self.runs.live)} runs are live; at most {LIVE_MAX} may be while runs call further ones"
@@ -471,7 +484,11 @@ class Workflows:
                 pass
         live = self.runs.create(meta, definition, kept or RunCreated(meta.created_us))
         live.caller = caller
-        if isinstance(decision, overlap.Start):
+        if not isinstance(decision, overlap.Start):
+            return live
+        if self.runs.aside.in_the_way(meta.workflow):
+            self._admit(meta.workflow)
+        else:
             self.admission.admit(live)
         return live
 
@@ -481,6 +498,8 @@ class Workflows:
             self.on_end(live)
             self.admission.withdraw(live.meta.run)
             self._admit(live.meta.workflow)
+        for name in self.runs.aside.take_freed():
+            self._admit(name)
 
     def admit_all(self) -> None:
         """After a restart: queued runs that nothing of their own workflow keeps go on waiting for the rest, or go."""
@@ -492,7 +511,7 @@ class Workflows:
     def _admit(self, name: str) -> None:
         """Let queued runs of a workflow get past the overlap rule, the oldest first, as far as it allows."""
         live = self.runs.of_workflow.get(name, [])
-        past = sum(each.admitted for each in live)
+        past = sum(each.admitted for each in live) + len(self.runs.aside.in_the_way(name))
         for each in list(live):
             shared, queued = each.workflow.concurrency, not each.admitted
             called = each.caller is not None

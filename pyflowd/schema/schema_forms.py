@@ -27,6 +27,7 @@ SIZE: Form = {
     "examples": ["64KiB", "10MB", "2GiB"],
 }
 ANYTHING: Form = {}
+ACCOUNT: Form = {"type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\\$?$"}
 NAME: Form = {"type": "string", "pattern": NAME_PATTERN}
 TEXT: Form = {"type": "string"}
 WORD: Form = {"type": "string", "pattern": "\\S"}
@@ -95,7 +96,8 @@ FORMS: dict[Reader, Form] = {
     fields.value_template: VALUE,
     fields.path: PATH,
     fields.path_template: PATH_TEMPLATE,
-    fields.user: {"type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\\$?$"},
+    fields.user: ACCOUNT,
+    fields.group: ACCOUNT,
     fields.timezone: {"type": "string", "examples": ["UTC", "Europe/Berlin"]},
     fields.cron_text: {"type": "string", "examples": ["30 2 * * *", "@daily"]},
     fields.boolean: FLAG,

@@ -20,6 +20,8 @@ from pyflowd.language.definition_outputs import ARTIFACT, OUTPUT
 from pyflowd.language.definition_params import ITEMS, PARAM
 from pyflowd.language.definition_places import CONCURRENCY, DISK_FREE, GATES, MAX_SLOTS
 from pyflowd.language.definition_process import OPERATIONS, SSH
+from pyflowd.language.definition_reboot import REBOOT
+from pyflowd.language.definition_resources import RESOURCES
 from pyflowd.language.definition_task import DEFAULTS, LOG, RETRY, TASK
 from pyflowd.language.definition_triggers import CATCHUP, JITTER, MOST_TIMES, SCHEDULE, TRIGGER
 from pyflowd.language.definition_waiting import APPROVAL, CALL, WAIT
@@ -30,6 +32,7 @@ from pyflowd.model.workflow import ParamType
 from pyflowd.notify.notify_channels import CHANNEL, CHAT, HOST_RULE, MAIL, WEBHOOK
 from pyflowd.schema.schema_forms import (
     ABSOLUTE,
+    ACCOUNT,
     ANYTHING,
     DURATION,
     IDENTIFIER,
@@ -37,6 +40,7 @@ from pyflowd.schema.schema_forms import (
     OBJECT,
     PATH,
     SCALAR,
+    SIZE,
     TEXT,
     TRUE,
     VALUE,
@@ -49,6 +53,7 @@ from pyflowd.schema.schema_forms import (
     words_or,
 )
 from pyflowd.secrets.secrets_settings import PROVIDER, VAULT
+from pyflowd.settings import LOG as HOST_LOG
 from pyflowd.settings import RETENTION as HOST_RETENTION
 from pyflowd.settings import SETTINGS
 
@@ -99,6 +104,7 @@ _TEST_CONTAINS = _TEST_EQUALS = short_or(WORD, {**ref(TEST), "minProperties": 1}
 _COMMON: dict[str, Form] = {
     "retry": short_or({"type": "integer", "minimum": 1, "maximum": 10_000}, ref(RETRY)),
     "log": ref(LOG),
+    "resources": {**ref(RESOURCES), "minProperties": 1},
     "locks": one_or_more(NAME),
     "pool": {**one_or_more(NAME), "type": ["string", "array", "object"], "additionalProperties": _SLOTS},
     "credentials": {
@@ -113,6 +119,7 @@ _COMMON: dict[str, Form] = {
 _WORKFLOW: dict[str, Form] = {
     "version": {"type": "integer", "enum": [1]},
     "labels": mapped(VALUE),
+    **dict.fromkeys(("visible_to", "operate_by"), one_or_more(ACCOUNT, least=1)),
     "params": mapped(ref(PARAM)),
     "env_file": one_or_more({"type": "string", "pattern": "^-?(?:/|~/|~$)"}),
     "schedule": {
@@ -160,6 +167,7 @@ _TASK: dict[str, Form] = {
     "python": {"type": "string", "pattern": "^\\s*[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*\\s*$"},
     "file": {"type": "object", **_place("file")},
     "ssh": ref(SSH),
+    "reboot": ref(REBOOT),
     "http": short_or(WORD, ref(HTTP)),
     "workflow": short_or(NAME, ref(CALL)),
     "approval": short_or(WORD, ref(APPROVAL)),
@@ -208,6 +216,10 @@ PARTS: dict[str, dict[str, Form]] = {
     TASK.what: _TASK,
     DEFAULTS.what: _COMMON,
     RETRY.what: {"respect_retry_after": TRUE},
+    RESOURCES.what: {
+        "memory_max": SIZE,
+        "cpu_max": {"type": "string", "pattern": "^\\s*[0-9]{1,7} ?%\\s*$", "examples": ["50%", "200%"]},
+    },
     SCHEDULE.what: _BY_TIME,
     TRIGGER.what: {
         "schedule": _WORKFLOW["schedule"],
@@ -253,6 +265,7 @@ PARTS: dict[str, dict[str, Form]] = {
         "options": {"type": "object", "propertyNames": {"pattern": "^[A-Za-z][A-Za-z0-9]{1,63}$"},
                     "additionalProperties": {"type": ["string", "integer", "boolean"]}},
     },
+    REBOOT.what: {"command": listed(WORD, least=1)},
     HTTP.what: {
         **dict.fromkeys(("url", "save_to", "idempotency_key", "proxy"), WORD),
         "method": {"type": "string", "pattern": "^[A-Z][A-Z-]{0,19}$",
@@ -292,12 +305,14 @@ PARTS: dict[str, dict[str, Form]] = {
         "command": _ARGV,
     },
     SETTINGS.what: {
+        "log": ref(HOST_LOG),
         "retention": ref(HOST_RETENTION),
         "pools": mapped(_SLOTS),
         "channels": mapped({**ref(CHANNEL), "minProperties": 1, "maxProperties": 1}),
         "notify": one_or_more(short_or(NAME, ref(HOST_RULE))),
         "secrets": {**listed(ref(PROVIDER)), "maxItems": 20},
         "secrets_key": ABSOLUTE,
+        "default_user": ACCOUNT,
         "calendars": mapped({**ref(CALENDAR), "minProperties": 1}),
         "blackouts": mapped({**ref(BLACKOUT), "minProperties": 1}),
     },
@@ -365,10 +380,22 @@ REQUIRED: dict[str, list[str]] = {
 """Keys that a mapping must have."""
 
 WORKFLOW_TABLES = (
-    RETENTION, DEFAULTS, RETRY, LOG, SCHEDULE, JITTER, CATCHUP, TRIGGER, FILE_TRIGGER, FOLLOWED,
+    RETENTION, DEFAULTS, RETRY, LOG, RESOURCES, SCHEDULE, JITTER, CATCHUP, TRIGGER, FILE_TRIGGER, FOLLOWED,
     UNIT, WEBHOOK_TRIGGER, VERIFY, PARAM, ITEMS, OUTPUT, ARTIFACT, REPEAT, CACHE, CALL, APPROVAL,
-    WAIT, NOTIFY, NOTIFY_RULE, SSH, HTTP, UPLOAD, AUTH, BASIC, TLS, EXPECT, TEST, PAGINATE, CONCURRENCY, DISK_FREE,
-    GATES, RUN_EXPECT, *OPERATIONS.values(),
+    WAIT, NOTIFY, NOTIFY_RULE, SSH, REBOOT, HTTP, UPLOAD, AUTH, BASIC, TLS, EXPECT, TEST, PAGINATE, CONCURRENCY,
+    DISK_FREE, GATES, RUN_EXPECT, *OPERATIONS.values(),
 )  # fmt: skip
 """Of the mappings below a workflow; a task's depends on where it stands."""
-SETTINGS_TABLES = (HOST_RETENTION, CALENDAR, BLACKOUT, CHANNEL, MAIL, CHAT, WEBHOOK, HOST_RULE, PROVIDER, VAULT)
+SETTINGS_TABLES = (
+    HOST_LOG,
+    HOST_RETENTION,
+    CALENDAR,
+    BLACKOUT,
+    CHANNEL,
+    MAIL,
+    CHAT,
+    WEBHOOK,
+    HOST_RULE,
+    PROVIDER,
+    VAULT,
+)

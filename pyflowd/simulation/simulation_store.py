@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Protocol
 
+from pyflowd.engine.outcomes import Outcome
 from pyflowd.engine.state import Run, TaskRun
 from pyflowd.events import RunCreated, StoredEvent
 from pyflowd.model.states import Fate
@@ -56,7 +57,7 @@ class Told(Batch):
     def add(self, name: str, *bindings: Value) -> None:
         """Nothing is written."""
 
-    def event(self, run: int | None, event: StoredEvent) -> None:
+    def event(self, run: int | None, event: StoredEvent, outcome: Outcome | None = None) -> None:
         """Nor this."""
 
     def run_created(self, meta: RunMeta, created: RunCreated, state: str, tasks_total: int) -> None:

@@ -6,8 +6,11 @@ made again from it. It keeps the fold (rows) beside the truth (events): each met
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
+from pyflowd.engine.outcomes import Outcome
 from pyflowd.engine.state import Run, TaskRun
 from pyflowd.events import AttemptRunning, HostEvent, RunCreated, RunEnded, StoredEvent, TaskSettled
 from pyflowd.model.ends import CallEnd, Exit
@@ -55,22 +58,45 @@ class RunMeta(msgspec.Struct, frozen=True, kw_only=True):
         return self.of_trigger or self.trigger
 
 
+class SlotSkipped(NamedTuple):
+    """A slot that started nothing; a row of the ledger, and no event."""
+
+    workflow: str
+    trigger: str
+    scheduled_us: int
+    reason: str
+    because_of_run: int | None
+    detail: str
+
+
+class Fact(NamedTuple):
+    """What the commit makes true, for those who tell of it. `number`: the event's; 0 for what is none."""
+
+    number: int
+    run: int | None
+    event: StoredEvent | SlotSkipped
+    outcome: Outcome | None = None
+    """Of an attempt that ended."""
+
+
 class Batch:
     """Writes waiting for one commit."""
 
-    __slots__ = ("next_event", "writes")
+    __slots__ = ("facts", "next_event", "writes")
 
     def __init__(self, next_event: int) -> None:
         self.writes: list[tuple[str, tuple[Value, ...]]] = []
+        self.facts: list[Fact] = []
         self.next_event = next_event
 
     def add(self, name: str, *bindings: Value) -> None:
         """One statement of `writes.sql`."""
         self.writes.append((name, bindings))
 
-    def event(self, run: int | None, event: StoredEvent) -> None:
+    def event(self, run: int | None, event: StoredEvent, outcome: Outcome | None = None) -> None:
         at_us = event.started_us if isinstance(event, AttemptRunning) else event.at_us
         self.add("event", self.next_event, run, at_us, _encode(event))
+        self.facts.append(Fact(self.next_event, run, event, outcome))
         self.next_event += 1
 
     def host_event(self, event: HostEvent) -> None:
@@ -175,3 +201,5 @@ class Batch:
         """Rule T1: the slot's row, and the trigger's cursor with it."""
         self.add("slot", workflow, trigger, scheduled_us, fate, reason, run, detail)
         self.add("trigger", workflow, trigger, scheduled_us)
+        if reason is not None:
+            self.facts.append(Fact(0, None, SlotSkipped(workflow, trigger, scheduled_us, reason, run, detail)))

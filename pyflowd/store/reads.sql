@@ -256,11 +256,6 @@ WHERE state IN ('given_up', 'dropped') AND ended_us >= ? GROUP BY channel
 SELECT notification, channel, state, body, created_us, tries, next_us, ended_us, error FROM notification
 WHERE notification = ?
 
--- name: notifications
--- The newest so many.
-SELECT notification, channel, state, body, created_us, tries, next_us, ended_us, error FROM notification
-ORDER BY notification DESC LIMIT ?
-
 -- name: task_named
 SELECT n, task, state, reason, error, attempts, retry_us, exit_code, signal, started_us, ended_us, cpu_us, max_rss,
        owner, item_key, position, outputs, facts
@@ -411,3 +406,89 @@ LIMIT ?
 -- name: states_of_tasks
 -- Of the tasks of the definition: they are the first so many.
 SELECT task, state FROM task WHERE run = ? AND n < ?
+
+-- name: rights
+SELECT workflow, visible_to, operate_by FROM rights
+
+-- name: workflow_of_run
+SELECT workflow FROM run WHERE run = ?
+
+-- name: runs_seen
+-- Of the workflows in the list ?1: of each the newest, of those the newest.
+SELECT r.run, r.workflow, r.state, r.reason, r.error, r.trigger, r.params, r.created_us, r.started_us, r.ended_us,
+       r.scheduled_us, r.requested_by, r.rerun_of, r.digest, r.tasks_total, r.parent, r.parent_task, r.section, NULL,
+       r.backfill
+FROM json_each(?1) seen JOIN run r ON r.run IN (
+    SELECT run FROM run WHERE workflow = seen.value AND run < ?2 AND created_us >= ?3 ORDER BY run DESC LIMIT ?4)
+ORDER BY r.run DESC LIMIT ?4
+
+-- name: runs_seen_by_state
+SELECT r.run, r.workflow, r.state, r.reason, r.error, r.trigger, r.params, r.created_us, r.started_us, r.ended_us,
+       r.scheduled_us, r.requested_by, r.rerun_of, r.digest, r.tasks_total, r.parent, r.parent_task, r.section, NULL,
+       r.backfill
+FROM json_each(?1) seen JOIN run r ON r.run IN (
+    SELECT run FROM run WHERE workflow = seen.value AND state = ?2 AND run < ?3 AND created_us >= ?4
+    ORDER BY run DESC LIMIT ?5)
+ORDER BY r.run DESC LIMIT ?5
+
+-- name: failed_since_seen
+-- Of the workflows that are (?2 = 1) or are not (0) in the list ?1, the newest so many.
+SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
+       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL, backfill
+FROM run WHERE (workflow IN (SELECT value FROM json_each(?1))) = ?2 AND ended_us >= ?3 AND state = 'failed'
+ORDER BY run DESC LIMIT ?4
+
+-- name: ended_since_seen
+SELECT state, count(*) FROM run
+WHERE (workflow IN (SELECT value FROM json_each(?1))) = ?2 AND ended_us >= ?3 GROUP BY state
+
+-- name: slots_seen
+SELECT workflow, trigger, scheduled_us, fate, reason, run, detail FROM slot
+WHERE (workflow IN (SELECT value FROM json_each(?1))) = ?2 AND (scheduled_us, workflow, trigger) > (?3, ?4, ?5)
+ORDER BY scheduled_us, workflow, trigger LIMIT ?6 OFFSET ?7
+
+-- name: slots_count_seen
+SELECT count(*) FROM slot WHERE (workflow IN (SELECT value FROM json_each(?1))) = ?2 AND scheduled_us >= ?3
+
+-- name: firings_seen
+SELECT workflow, trigger, key, at_us, fate, reason, run, summary, error FROM firing
+WHERE (workflow IN (SELECT value FROM json_each(?1))) = ?2 AND (at_us, workflow, trigger, key) > (?3, ?4, ?5, ?6)
+ORDER BY at_us, workflow, trigger, key LIMIT ?7 OFFSET ?8
+
+-- name: firings_count_seen
+SELECT count(*) FROM firing WHERE (workflow IN (SELECT value FROM json_each(?1))) = ?2 AND at_us >= ?3
+
+-- name: cache_entries_seen
+SELECT workflow, task, item, key, run, made_us, expires_us FROM cache
+WHERE (workflow IN (SELECT value FROM json_each(?1))) = ?2 AND (workflow, task, item, key) > (?3, ?4, ?5, ?6)
+ORDER BY workflow, task, item, key LIMIT ?7
+
+-- name: backfills_seen
+SELECT backfill, workflow, trigger, from_us, until_us, params, parallel, newest_first, only_missing, requested_by,
+       created_us, total, recorded, succeeded, failed, cancelled, refused, error, cancelled_by, ended_us
+FROM backfill WHERE (workflow IN (SELECT value FROM json_each(?1))) = ?2 ORDER BY backfill DESC LIMIT ?3
+
+-- name: notifications_before
+SELECT notification, channel, state, body, created_us, tries, next_us, ended_us, error FROM notification
+WHERE notification < ? ORDER BY notification DESC LIMIT ?
+
+-- name: events_before
+-- With the workflow of a run's event; a body only where there is no run.
+SELECT e.event, e.run, r.workflow, CASE WHEN e.run IS NULL THEN e.body END
+FROM event e LEFT JOIN run r ON r.run = e.run WHERE e.event < ? ORDER BY e.event DESC LIMIT ?
+
+-- name: audit
+SELECT audit, at_us, user, uid, pid, request, workflow, run, asked, result, left_out FROM audit
+WHERE audit < ?1 AND at_us >= ?2 ORDER BY audit DESC LIMIT ?3
+
+-- name: audit_of_user
+SELECT audit, at_us, user, uid, pid, request, workflow, run, asked, result, left_out FROM audit
+WHERE user = ?4 AND audit < ?1 AND at_us >= ?2 ORDER BY audit DESC LIMIT ?3
+
+-- name: audit_of_workflow
+SELECT audit, at_us, user, uid, pid, request, workflow, run, asked, result, left_out FROM audit
+WHERE workflow = ?4 AND audit < ?1 AND at_us >= ?2 ORDER BY audit DESC LIMIT ?3
+
+-- name: audit_of_user_of_workflow
+SELECT audit, at_us, user, uid, pid, request, workflow, run, asked, result, left_out FROM audit
+WHERE user = ?4 AND workflow = ?5 AND audit < ?1 AND at_us >= ?2 ORDER BY audit DESC LIMIT ?3

@@ -19,7 +19,7 @@ from typing import Any
 import apsw
 
 from pyflowd.errors import PyflowError, Unavailable
-from pyflowd.store import statements
+from pyflowd.store import mark, statements
 from pyflowd.store.batch import Batch
 
 DATABASE = "pyflow.db"
@@ -29,6 +29,7 @@ CHECKPOINT_PAGES = 2000
 BALLAST_BYTES = 16 << 20
 """Released when the disk is full: room for the ends of several thousand running tasks (rule I9)."""
 Row = tuple[Any, ...]
+_PUT_BACK = "put it back, or restore a backup (pyflowctl restore FILE --force sets aside what is there)"
 
 
 class NoSpace(Unavailable):
@@ -51,21 +52,74 @@ class Store:
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self.path = os.path.join(folder, DATABASE)
-        self._lock = _lock(folder)
+        self._lock = lock(folder)
+        self._mark = -1
+        self._writes = statements.read("writes.sql")
+        self._reads = statements.read("reads.sql")
         try:
+            self._refuse_lost()
+            _keep_private(self.path)
             with _fatal(self.path):
                 self._writer = _open(self.path, writes=True)
                 _migrate(self._writer)
                 self._reader = _open(self.path, writes=False)
             _sync_folder(folder)
+            self.instance = self._recognized()
         except BaseException:
             os.close(self._lock)
+            self._lock = -1
             raise
-        self._writes = statements.read("writes.sql")
-        self._reads = statements.read("reads.sql")
-        self.instance = self.meta("instance") or self._first_open()
+        self._opened = self._files()
         self.next_run = self.one("last_run")[0] + 1
         self.next_event = self.one("last_event")[0] + 1
+
+    def _refuse_lost(self) -> None:
+        """Nothing is begun anew by itself where there has been a store."""
+        missing = mark.lost(self.folder, self.path)
+        if missing:
+            raise StoreError(f"{self.path}: {missing}; {_PUT_BACK}; {_accept(self.folder)}")
+
+    def _recognized(self) -> str:
+        """The store's name; its folder says from now on that it is open. Raises StoreError where another belongs."""
+        known = mark.read(self.folder)
+        instance = self.meta("instance")
+        if known is not None and instance != known.instance:
+            raise StoreError(
+                f"{self.path}: it is another store than was here before; {_PUT_BACK}; {_accept(self.folder)}"
+            )
+        newest = self.one("last_event")[0]
+        if known is not None and newest < known.newest:
+            raise StoreError(
+                f"{self.path}: its newest event is {newest}, and event {known.newest} was recorded: the disk has lost "
+                f"it, or this is an older copy; {_PUT_BACK}; {_accept(self.folder)}"
+            )
+        instance = instance or self._first_open()
+        mark.write(self.folder, mark.Mark(instance=instance, closed=not library_verdict()[0], newest=newest))
+        self._mark = mark.open_for_notes(self.folder)
+        return instance
+
+    def _files(self) -> dict[str, tuple[int, int] | None]:
+        """Device and inode of the database and its log; None: it is not there."""
+        found: dict[str, tuple[int, int] | None] = {}
+        for path in (self.path, f"{self.path}-wal"):
+            try:
+                status = os.stat(path)
+            except FileNotFoundError:
+                found[path] = None
+            else:
+                found[path] = status.st_dev, status.st_ino
+        return found
+
+    def look(self) -> None:
+        """Raises StoreError where the files are no longer those that are open: what is written to them is lost."""
+        for path, now in self._files().items():
+            if now != self._opened[path]:
+                what = "was deleted" if now is None else "was replaced"
+                raise StoreError(f"{path}: it {what} under this daemon, so nothing more can be recorded; {_PUT_BACK}")
+
+    def damaged(self, why: str) -> StoreError:
+        """What to raise where its rows make no sense."""
+        return _failure(self.path, why)
 
     def _first_open(self) -> str:
         instance = secrets.token_hex(4)
@@ -78,7 +132,13 @@ class Store:
         """Checkpoint and close; safe twice."""
         if self._lock >= 0:
             self._reader.close()
+            with contextlib.suppress(apsw.Error):  # a reader elsewhere, or a full disk: the log stays as it is
+                # Emptied, as it would be read together with whatever is put in the place of the database.
+                self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             self._writer.close()
+            if self._mark >= 0:
+                os.close(self._mark)
+            mark.write(self.folder, mark.Mark(instance=self.instance, closed=True, newest=self.next_event - 1))
             os.close(self._lock)
             self._lock = -1
 
@@ -105,6 +165,8 @@ class Store:
             self._roll_back()
             raise
         self.next_event = batch.next_event
+        if self._mark >= 0:
+            mark.note_newest(self._mark, self.instance, batch.next_event - 1)
 
     def _roll_back(self) -> None:
         if self._writer.in_transaction:
@@ -174,9 +236,9 @@ def library_verdict() -> tuple[bool, str]:
     return sound, apsw.sqlite_lib_version()
 
 
-def _lock(folder: str) -> int:
-    """Rule I8: one daemon per state folder."""
-    handle = os.open(os.path.join(folder, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+def lock(folder: str) -> int:
+    """Rule I8: one daemon per state folder. The descriptor that holds it; raises Unavailable where another has it."""
+    handle = os.open(os.path.join(folder, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -187,6 +249,15 @@ def _lock(folder: str) -> int:
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     return handle
+
+
+def _keep_private(path: str) -> None:
+    """Who may read what is decided by the daemon, not by the group of its file; SQLite gives its log the same mode."""
+    handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(handle, 0o600)
+    finally:
+        os.close(handle)
 
 
 def _open(path: str, *, writes: bool) -> apsw.Connection:
@@ -245,6 +316,9 @@ def _fatal(path: str) -> Iterator[None]:
         raise _failure(path, error) from error
 
 
-def _failure(path: str, error: apsw.Error) -> StoreError:
-    remedy = "check the disk; it was left as it is: move it aside to begin anew, or put a copy back"
-    return StoreError(f"{path}: {error}; {remedy}")
+def _failure(path: str, error: apsw.Error | str) -> StoreError:
+    return StoreError(f"{path}: {error}; it was left as it is; check the disk, see pyflowctl fsck, or restore a backup")
+
+
+def _accept(folder: str) -> str:
+    return f"to go on with what is there, remove {mark.path_of(folder)}"

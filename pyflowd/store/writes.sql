@@ -236,3 +236,44 @@ DELETE FROM expectation_cursor WHERE workflow = ?
 
 -- name: prune_expectations
 DELETE FROM expectation WHERE missed_us < ?
+
+-- name: rights
+INSERT INTO rights (workflow, visible_to, operate_by) VALUES (?, ?, ?)
+ON CONFLICT (workflow) DO UPDATE SET visible_to = excluded.visible_to, operate_by = excluded.operate_by
+
+-- name: rights_remove
+DELETE FROM rights WHERE workflow = ?
+
+-- name: audit
+INSERT INTO audit (at_us, uid, user, pid, request, workflow, run, asked, result, left_out)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: prune_audit
+-- The oldest so many of those before an instant: a clean-up of years delays nothing.
+DELETE FROM audit WHERE audit IN (SELECT audit FROM audit WHERE at_us < ? ORDER BY at_us LIMIT ?)
+
+-- name: meta_remove
+DELETE FROM meta WHERE key = ?
+
+-- name: restored_run_sequence
+-- Numbers that may have been given since the backup are not given again.
+UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'run'
+
+-- name: restored_notifications
+UPDATE notification SET state = 'dropped', next_us = NULL, ended_us = ?, error = ? WHERE state = 'waiting'
+
+-- name: restored_event_triggers
+-- What is there by now does not fire.
+UPDATE event_trigger SET since_us = ?, known = NULL
+
+-- name: restored_claims
+DELETE FROM claim
+
+-- name: restored_expectations
+UPDATE expectation_cursor SET cursor_us = max(cursor_us, ?)
+
+-- name: restored_backfill_slots
+DELETE FROM backfill_slot
+
+-- name: restored_backfills
+UPDATE backfill SET cancelled_by = ?, ended_us = ? WHERE ended_us IS NULL

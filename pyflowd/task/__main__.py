@@ -29,6 +29,10 @@ if __name__ == "__main__":
         from pyflowd.task import ssh
 
         run = ssh.main
+    elif program == "reboot":
+        from pyflowd.task import reboot
+
+        run = reboot.main
     else:
         from pyflowd.task import files
 

@@ -47,7 +47,7 @@ class Failed(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    request = _decoded(standard_input(), arguments[0])
+    request = decoded(standard_input(), arguments[0])
     sys.path[:0] = request["path"]
     try:
         function = find(request["function"], request["path"])
@@ -70,7 +70,7 @@ def standard_input() -> bytes:
     return data
 
 
-def _decoded(data: bytes, form: str) -> Any:
+def decoded(data: bytes, form: str) -> Any:
     if form == "marshal":
         import marshal
 

@@ -1,16 +1,15 @@
 """Runs the plugin of a `uses` task (`run`), or says what plugins there are (`list`) and what they take (`describe`).
 
 `run` has its request on standard input: `{"plugin": NAME, "folder": plugin folder, "path": [folders], "inputs": {...}}`
-as marshal. Exit status: 0; 1 for an exception or a result that is not what the plugin declares; 2 where there is no
-such plugin or the inputs do not fit it. `list FOLDER...` and `describe NAME PLUGINS FOLDER...` answer with JSON on
-standard output, within limits of their own; FOLDER are those in which packages are looked for. Python 3.11, as only
-the daemon's interpreter runs it.
+in the format that the command line names, JSON or marshal. Exit status: 0; 1 for an exception or a result that is not
+what the plugin declares; 2 where there is no such plugin or the inputs do not fit it. `list FOLDER...` and `describe
+NAME PLUGINS FOLDER...` answer with JSON on standard output, within limits of their own; FOLDER are those in which
+packages are looked for. Python 3.11, as only the daemon's interpreter runs it.
 """
 
 from __future__ import annotations
 
 import json
-import marshal
 import os
 import resource
 import signal
@@ -54,7 +53,7 @@ class Context:
 def main(arguments: list[str]) -> int:
     mode, *rest = arguments
     if mode == "run":
-        return _run(marshal.loads(function.standard_input()))  # noqa: S302  it comes from the daemon
+        return _run(function.decoded(function.standard_input(), rest[0]))
     if mode == "list":
         return _answer(_list, rest)
     name, folder, *path = rest

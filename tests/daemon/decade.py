@@ -59,6 +59,7 @@ class HostWithCalendars(Host):
         self.workflows.slots.almanac = Almanac(entries)
         self.workflows.restore(self.clock.wall_us())
         self.runs.rebuild(self.workflows.compiled)
+        assert not self.runs.aside.runs
         self.workflows.admit_all()
 
 

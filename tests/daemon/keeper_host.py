@@ -58,6 +58,7 @@ class KeeperHost:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.run_dir = folder / "run"
+        self.python = sys.executable
         self.logs = folder / "log"
         self.logs.mkdir(parents=True)
         self.process: subprocess.Popen[bytes] | None = None
@@ -77,7 +78,7 @@ class KeeperHost:
 
     def launch(self, *, crash: str = "", options: tuple[str, ...] = (), prefix: tuple[str, ...] = ()) -> None:
         env = {"PATH": ENV["PATH"], **({"PYFLOW_CRASH": crash} if crash else {})}
-        arguments = [sys.executable, "-I", "-S", str(ENTRY), "--run-dir", str(self.run_dir)]
+        arguments = [self.python, "-I", "-S", str(ENTRY), "--run-dir", str(self.run_dir)]
         with (self.folder / "keeper.err").open("ab") as errors:
             self.process = subprocess.Popen(
                 [*prefix, *arguments, "--root", str(self.folder), *options],
@@ -163,6 +164,7 @@ class KeeperHost:
         stdin: str | None = None,
         apart: bool = False,
         masks: tuple[bytes, ...] = (),
+        limits: dict[str, int] | None = None,
         flush: bool = True,
     ) -> None:
         request = StartRequest(
@@ -179,6 +181,7 @@ class KeeperHost:
             log_max_bytes=log_max_bytes,
             apart=apart,
             masks=masks,
+            limits=limits or {},
         )
         stdin_fd = None
         if stdin is not None:

@@ -69,7 +69,7 @@ def told(site: Site) -> str:
 def test_lint_has_nothing_to_say_about_the_examples(instance: Instance) -> None:
     files = sorted(EXAMPLES.glob("*.yaml"))
     done = instance.ctl("-o", "json", "lint", *files)
-    assert len(files) == 5
+    assert len(files) == 6
     assert json.loads(done.stdout) == []
 
 

@@ -17,10 +17,12 @@ import pytest
 
 from pyflowd.base.peer import Peer
 from pyflowd.errors import Forbidden
+from pyflowd.handlers.access import Access
 from pyflowd.handlers.handlers import Handlers
 from pyflowd.handlers.handlers_runs import RunHandlers
 from pyflowd.protocol.requests import CancelRun, GetHost, Reload, Request
 from pyflowd.protocol.words import Level
+from pyflowd.runtime.audit import Audit
 from tests.daemon.instance import REPOSITORY, Instance, wait_until
 
 GATED = "tasks: {{a: {{run: 'while [ ! -e {gate} ]; do sleep 0.02; done; echo said; exit 3'}}}}\n"
@@ -309,10 +311,13 @@ def test_an_event_does_not_say_its_state_twice(daemon: Instance) -> None:
     ],
 )
 def test_who_may_not_is_told_which_group_to_ask_for(request_: Request, remedy: str) -> None:
-    unused = cast("Any", SimpleNamespace(clock=None))
-    groups = {Level.READ: "lookers", Level.OPERATE: "doers"}
-    of_runs = RunHandlers(unused, unused, unused, unused, unused, unused)
-    others = list(signature(Handlers).parameters)[2:]
-    handlers = Handlers(of_runs, groups, **{name: cast("Any", Mock()) for name in others})
+    unused = cast("Any", SimpleNamespace(clock=SimpleNamespace(mono_us=lambda: 0)))
+    workflows = cast("Any", SimpleNamespace(rights=SimpleNamespace(of={})))
+    groups = {Level.READ: ["lookers"], Level.OPERATE: ["doers"]}
+    access = Access(unused, workflows, unused, groups)
+    audit = Audit(unused, cast("Any", SimpleNamespace(has=lambda _: True)))
+    of_runs = RunHandlers(unused, unused, unused, unused, unused, unused, access, audit)
+    others = list(signature(Handlers).parameters)[1:]
+    handlers = Handlers(of_runs, **{name: cast("Any", Mock()) for name in others})
     with pytest.raises(Forbidden, match=f"may not do this; {remedy}"):
         handlers.handle(request_, Peer(uid=65534, gid=65534, pid=1))

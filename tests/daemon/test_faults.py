@@ -472,6 +472,7 @@ def parts() -> Iterator[Parts]:
     given: dict[str, Any] = dict.fromkeys(name for name in signature(Dispatcher).parameters)
     idle = SimpleNamespace(has_work=lambda: False, next_due_us=lambda: None)
     given |= dict.fromkeys(("backfills", "expectations", "events", "hooks"), idle)
+    given["journal"] = SimpleNamespace(wait_us=lambda: None)
     given |= {"control": control, "workflows": workflows, "health": health, "clock": clock, "timers": Timers()}
     made = Parts(Dispatcher(**given), health, busy)
     yield made

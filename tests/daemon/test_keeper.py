@@ -10,6 +10,7 @@ import select
 import signal
 import socket
 import struct
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -611,16 +612,51 @@ def test_a_keeper_with_a_record_does_not_end(host: KeeperHost) -> None:
     assert set(host.connect().ended) == {"a"}
 
 
-def test_sigterm_waits_for_what_runs_and_leaves_the_records(host: KeeperHost) -> None:
+def test_sigterm_stops_what_runs_with_its_grace_and_leaves_true_records(host: KeeperHost) -> None:
     host.begin()
-    host.start("a", sh="read line < pipe; exit 6", cwd=str(make_fifo(host)))
-    host.wait_running("a")
+    host.start("a", sh="trap 'read line < pipe; exit 6' TERM; echo ready; while :; do sleep 0.01; done",
+               cwd=str(make_fifo(host)))  # fmt: skip
+    host.start("b", "sleep", "60")
+    host.wait_in_log("a", "ready")
+    host.wait_running("b")
     os.kill(host.keeper_pid, signal.SIGTERM)
     (host.folder / "pipe").write_text("go\n")
     assert host.wait_keeper() == 0
+    ended = host.begin().ended
+    a, b = ended["a"], ended["b"]
+    assert isinstance(a, Exit)
+    assert isinstance(b, Exit)
+    assert (a.exit_code, a.stop) == (6, Stop.SHUTDOWN)
+    assert (b.signal, b.stop) == (signal.SIGTERM, Stop.SHUTDOWN)
+
+
+def test_a_keeper_that_ends_waits_no_longer_than_its_own_grace(host: KeeperHost) -> None:
+    host.begin(options=("--stop-grace", "0.1"))
+    host.start("a", sh="trap '' TERM; echo ready; while :; do sleep 0.01; done", kill_grace_s=600)
+    host.wait_in_log("a", "ready")
+    os.kill(host.keeper_pid, signal.SIGTERM)
+    assert host.wait_keeper() == 0
     end = host.begin().ended["a"]
     assert isinstance(end, Exit)
-    assert end.exit_code == 6
+    assert (end.signal, end.stop) == (signal.SIGKILL, Stop.SHUTDOWN)
+
+
+def test_what_a_task_says_when_the_keeper_ends_is_in_its_log_before_the_keeper_is_gone(host: KeeperHost) -> None:
+    host.begin()
+    script = "exec 2>/dev/null; trap 'echo last words; exit 0' TERM; echo ready; while :; do sleep 0.01; done"
+    host.start("a", sh=script)
+    host.wait_in_log("a", "ready")
+    logger = host.logger_pid()
+    os.kill(logger, signal.SIGSTOP)
+    os.kill(host.keeper_pid, signal.SIGTERM)
+    assert host.process is not None
+    with pytest.raises(subprocess.TimeoutExpired):  # it waits for the logger, 2 s at most
+        host.process.wait(0.2)
+    os.kill(logger, signal.SIGCONT)
+    assert host.wait_keeper() == 0
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(logger, signal.SIGKILL)  # as systemd does
+    assert host.log_path("a").read_bytes() == b"ready\nlast words\n"
 
 
 def make_fifo(host: KeeperHost) -> Path:
@@ -790,8 +826,9 @@ def upgrades_said(host: KeeperHost) -> int:
 
 def test_a_wish_to_end_holds_over_an_upgrade(host: KeeperHost) -> None:
     host.begin()
-    host.start("a", sh="read line < pipe", cwd=str(make_fifo(host)))
-    host.wait_running("a")
+    host.start("a", sh="trap 'read line < pipe' TERM; echo ready; while :; do sleep 0.01; done",
+               cwd=str(make_fifo(host)))  # fmt: skip
+    host.wait_in_log("a", "ready")
     os.kill(host.keeper_pid, signal.SIGHUP)
     os.kill(host.keeper_pid, signal.SIGTERM)
     wait_until(lambda: upgrades_said(host), "the upgrade")

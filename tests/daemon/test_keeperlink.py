@@ -14,6 +14,7 @@ import pytest
 
 from pyflowd.errors import Refused, Unavailable
 from pyflowd.keeper import wire
+from pyflowd.model.ends import Exit
 from pyflowd.runtime.keeperlink import Ended, Gone, KeeperLink, Running, StartRequest, decode_event
 from tests.daemon.keeper_host import DEADLINE_S, KeeperHost, append, lock_is_free, succeeded, wait_until
 
@@ -171,3 +172,50 @@ def test_requests_sent_together_are_answered_in_order(host: KeeperHost) -> None:
     assert kinds.index((Running, "a")) < kinds.index((Ended, "a"))
     assert kinds.index((Running, "b")) < kinds.index((Ended, "b"))
     assert Gone() not in events
+
+
+def test_an_end_of_an_attempt_with_a_cgroup_says_what_the_cgroup_counted() -> None:
+    fields = [b"a", b"", b"9", b"10", b"20", b"300", b"40", b"5000", b"", b"1", b"0"]
+    without = decode_event(wire.EXIT, fields)
+    assert isinstance(without, Ended)
+    assert isinstance(without.end, Exit)
+    assert (without.end.oom_kills, without.end.tasks_refused, without.end.usage.memory_peak_bytes) == (0, 0, 0)
+    found = decode_event(wire.EXIT, [*fields, b"2", b"3", b"4096", b"of a later version"])
+    assert isinstance(found, Ended)
+    assert isinstance(found.end, Exit)
+    assert (found.end.oom_kills, found.end.tasks_refused, found.end.usage.memory_peak_bytes) == (2, 3, 4096)
+    assert (found.end.signal, found.end.leftovers, found.end.usage.cpu_us) == (9, 1, 340)
+
+
+def test_an_older_keeper_is_given_no_task_with_limits(tmp_path: Path) -> None:
+    link, keeper = link_to_older_keeper(tmp_path)
+    with keeper:
+        request = StartRequest(attempt="a", argv=("x",), env={}, cwd="/", limits={"memory_max": 1, "nice": 1})
+        with pytest.raises(Refused, match=r"without its limits \(memory_max, nice\): .* reload pyflow-keeper"):
+            link.start(request, -1, -1)
+        assert not link.wants_write()
+        link.close()
+
+
+def link_to_older_keeper(folder: Path) -> tuple[KeeperLink, socket.socket]:
+    """Connected to what answers as a keeper did before it knew limits."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(folder / "keeper.sock"))
+    listener.listen()
+    answered: list[socket.socket] = []
+
+    def answer() -> None:
+        connection, _ = listener.accept()
+        level = wire.pack_number(wire.LEVEL_SERVICE - 1)
+        welcome = wire.frame(wire.WELCOME, b"1", b"epoch", b"boot", b"1", b"", level)
+        connection.sendall(welcome + wire.frame(wire.LISTED))
+        answered.append(connection)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    link = KeeperLink(str(folder), "test", spawn=False)
+    link.connect(DEADLINE_S)
+    thread.join()
+    listener.close()
+    assert link.cgroups == ""
+    return link, answered[0]

@@ -228,7 +228,10 @@ class Day:
     # ---- What was said, and what came
 
     def basis(self) -> Basis:
-        of_runs: Any = SimpleNamespace(store=self.store, runs=self.runs, workflows=self.workflows)
+        everything = SimpleNamespace(sight=lambda _: SimpleNamespace(sees=lambda _: True), workflow_of_run=lambda _: "")
+        of_runs: Any = SimpleNamespace(
+            store=self.store, runs=self.runs, workflows=self.workflows, access=everything
+        )  # fmt: skip
         nobody: Any = None
         replies = SimulationHandlers(of_runs).basis(GetSimulationBasis(), nobody)
         client: Any = SimpleNamespace(ask=lambda _: replies)

@@ -29,7 +29,7 @@ from pyflowd.errors import NotFound, PyflowError, Unavailable
 from pyflowd.model.states import Fate
 from pyflowd.protocol.frames import Command, Hello, frame
 from pyflowd.protocol.requests import (
-    LEVELS,
+    OPERATIONS,
     CancelRun,
     GetLogs,
     GetRun,
@@ -334,21 +334,49 @@ def test_a_long_answer_to_a_fast_reader_is_cut_into_turns(server: Server, monkey
     assert server.control.has_work()
 
 
-def test_connections_are_capped_in_all(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control_module, "CONNECTIONS_MAX", 3)
-    peers = [server.connect() for _ in range(5)]
-    assert [is_closed(peer) for peer in peers] == [False, False, False, True, True]
+def test_connections_are_capped_in_all_and_one_more_is_told_why(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server.control, "_most", 3)
+    peers = [server.connect(frame(Hello())) for _ in range(4)]
+    assert [codes(peer)[-1] for peer in peers] == ["done", "done", "done", "unavailable"]
+    assert is_closed(peers[3])
+    line, finish = said(server.connect(frame(Command(argv=["status"]))))
+    assert b"3 clients are connected" in line[2]  # type: ignore[index]
+    assert finish == ["finish", 4]
     peers[0].close()
     server.settle()
-    assert not is_closed(server.connect())
+    assert codes(server.connect(frame(Hello())))[-1] == "done"
 
 
 def test_connections_are_capped_for_each_user_but_root(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control_module, "CONNECTIONS_PER_USER", 2)
     monkeypatch.setattr(control_module, "identify", lambda *_: Peer(uid=1000, gid=1000, pid=1))
-    assert [is_closed(peer) for peer in [server.connect() for _ in range(3)]] == [False, False, True]
+    peers = [server.connect(frame(Hello())) for _ in range(3)]
+    assert [codes(peer)[-1] for peer in peers] == ["done", "done", "unavailable"]
     monkeypatch.setattr(control_module, "identify", lambda *_: Peer(uid=0, gid=0, pid=1))
-    assert [is_closed(peer) for peer in [server.connect() for _ in range(3)]] == [False, False, False]
+    assert [codes(server.connect(frame(Hello())))[-1] for _ in range(3)] == ["done", "done", "done"]
+    for peer in peers:
+        peer.close()
+    server.settle()
+    assert not server.control.per_user[1000]
+
+
+def test_of_too_many_silent_peers_the_oldest_goes_and_who_asks_is_heard(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_module, "SILENT_MAX", 3)
+    asked = server.connect(frame(Hello()))
+    silent = [server.connect() for _ in range(5)]
+    assert [is_closed(peer) for peer in silent] == [True, True, False, False, False]
+    assert codes(server.connect(frame(Hello())))[-1] == "done"
+    assert not is_closed(asked)
+
+
+def test_fewer_peers_are_served_where_fewer_files_may_be_open() -> None:
+    assert control_module.most_connections(1024) == control_module.CONNECTIONS_MAX
+    assert control_module.most_connections(500) == 150
+    assert control_module.most_connections(64) == 16
 
 
 def test_without_descriptors_the_listener_rests_instead_of_spinning(
@@ -386,11 +414,12 @@ def test_no_connection_leaves_a_descriptor_behind(server: Server) -> None:
 
 
 def test_the_levels_of_all_requests_are_as_agreed() -> None:
-    assert {kind.__name__: level.name for kind, level in LEVELS.items() if level is not Level.READ} == {
+    assert {kind.__name__: known.level.name for kind, known in OPERATIONS.items() if known.level is not Level.READ} == {
         "StartRun": "OPERATE", "CancelRun": "OPERATE", "RerunRun": "OPERATE", "PauseWorkflow": "OPERATE",
         "SendNotification": "OPERATE", "AnswerApproval": "OPERATE", "Reload": "ADMIN",
         "SetSecret": "ADMIN", "RemoveSecret": "ADMIN", "ListSecrets": "ADMIN", "RekeySecrets": "ADMIN",
         "ClearCache": "OPERATE", "StartBackfill": "OPERATE", "CancelBackfill": "OPERATE", "DeliverHook": "OPERATE",
+        "ListAudit": "ADMIN", "MakeBackup": "ADMIN", "CheckStore": "ADMIN", "DrainHost": "ADMIN",
     }  # fmt: skip
 
 

@@ -73,6 +73,7 @@ class TimedHost:
         self.steps = ClockSteps(self.runs, self.health)
         self.workflows.restore(clock.wall_us())
         self.runs.rebuild(self.workflows.compiled)
+        assert not self.runs.aside.runs
         self.backfills.restore()
         self.expectations.restore()
         self.steps.restore(self.boot)
@@ -182,10 +183,12 @@ class TimedHost:
 
     def messages(self) -> list[str]:
         """Subjects of all that was sent, the oldest first."""
-        return [_message(row[3]).subject for row in self.store.rows("notifications", 1000)][::-1]
+        return [_message(row[3]).subject for row in self.store.rows("notifications_before", 1 << 62, 1000)][::-1]
 
     def texts(self) -> list[str]:
-        return [_message(row[3]).text.split("\n")[0] for row in self.store.rows("notifications", 1000)][::-1]
+        return [_message(row[3]).text.split("\n")[0] for row in self.store.rows("notifications_before", 1 << 62, 1000)][
+            ::-1
+        ]
 
     def events(self, *types: str) -> list[str]:
         """Sentences of the host's events of these types."""

@@ -284,7 +284,7 @@ def test_params_of_a_trigger_that_do_not_fit_come_with_what_to_do(params: str, f
     assert (problem.code, problem.fix) == ("params", fix)
 
 
-@pytest.mark.parametrize("key", ["resources"])
+@pytest.mark.parametrize("key", ["secrets"])
 def test_a_task_key_of_a_later_version_is_refused_as_such(key: str) -> None:
     assert task_problem(f"{{run: x, {key}: x}}").code == "later"
 
@@ -369,7 +369,7 @@ def test_a_wrong_value_of_a_workflow_is_refused(text: str, reason: str) -> None:
         ("{run: x, timeout: 10}", '"10s"'),
         ("{run: x, continue_on_error: 1}", "true or false"),
         ("{run: x, success_codes: [3], skip_codes: 3}", "both a success and a skip"),
-        ("{run: x, log: {journal: true}}", "not supported"),
+        ("{run: x, log: {journal: true}}", "expected one of none, failed, all"),
         ("{run: x, stdin: 5}", "expected text"),
     ],
 )

@@ -416,3 +416,28 @@ outputs: {x: 1}
 notify: oncall
 """)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(workflow), type=Workflow) == workflow
+
+
+# ---- Whose it is ----------------------------------------------------------------------------------------------------
+
+
+def test_groups_that_see_and_operate_a_workflow() -> None:
+    found = compiled("visible_to: [dba, auditors, dba]\noperate_by: dba\ntasks: {a: {run: x}}\n")
+    assert (found.visible_to, found.operate_by) == (("dba", "auditors"), ("dba",))
+    none = compiled("tasks: {a: {run: x}}\n")
+    assert (none.visible_to, none.operate_by) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("visible_to: []", "an empty list says nothing"),
+        ("operate_by: [a b]", '"a b" is no name of a group'),
+        ("operate_by: {a: b}", "expected"),
+        ("visible_to: ${{ params.x }}", "may not stand here"),
+    ],
+)
+def test_what_is_no_group_is_refused_with_its_place(written: str, said: str) -> None:
+    problem = refused(f"{written}\ntasks: {{a: {{run: x}}}}\n")
+    assert said in problem.message
+    assert problem.line == 1

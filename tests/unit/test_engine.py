@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pyflowd.engine.engine import begin, step
 from pyflowd.engine.rerun import taken_over
+from pyflowd.engine.retry import SHORTAGE_TRIES
 from pyflowd.engine.state import MOVES, IllegalEvent, Run, StopAttempt, TaskRun, WakeTask, counts_as_ok
 from pyflowd.events import (
     AttemptEnded,
@@ -24,7 +25,8 @@ from pyflowd.events import (
     RunTimedOut,
     StoredEvent,
 )
-from pyflowd.model.ends import LostAttempt, StartFailure, Stop
+from pyflowd.model.ends import HostRestarted, LostAttempt, StartFailure, Stop
+from pyflowd.model.kinds import Reboot
 from pyflowd.model.states import TASK_TERMINAL, AttemptState, Lost, Reason, RunState, TaskState
 from pyflowd.model.workflow import Jitter, OnLost, Retry, TriggerRule, Workflow
 from tests.unit.engine_driver import Driver, ended, running, task, workflow
@@ -39,7 +41,10 @@ ENDS = st.one_of(
     st.just(ended(signal=9)),
     st.just(ended(stop=Stop.TIMEOUT)),
     st.just(LostAttempt(why=Lost.KEEPER_LOST, at_us=1)),
+    st.just(ended(signal=15, stop=Stop.SHUTDOWN)),
+    st.just(HostRestarted(boot_before="1", boot_after="2", booted_us=1, at_us=2)),
     st.just(StartFailure(step="exec", errno=2, message="no such file", at_us=1)),
+    st.just(StartFailure(step="exec", errno=11, message="no process to be had", at_us=1, shortage=True)),
 )
 
 
@@ -297,6 +302,37 @@ def test_max_elapsed_ends_the_retries() -> None:
     assert driver.state("a") is S.FAILED
 
 
+def test_a_start_for_which_the_host_was_short_of_something_is_tried_again_and_counts_for_nothing() -> None:
+    """The nightly backup does not fail because there was no process to be had for a second; it does after minutes."""
+    short = StartFailure(step="fork", errno=11, message="try again", at_us=1, shortage=True)
+    driver = running(workflow(task("a", retry=Retry(attempts=1))))
+    delays_s = []
+    for _ in range(SHORTAGE_TRIES - 1):
+        driver.begin("a")
+        driver.end("a", short, random=0.0)
+        found = driver.run.tasks["a"]
+        assert (found.state, found.tried) == (S.RETRYING, 0)
+        assert found.retry_us is not None
+        delays_s.append((found.retry_us - driver.now_us) / 1_000_000)
+        driver.feed(RetryDue("a", driver.now_us))
+    assert delays_s[:3] == [0.125, 0.25, 0.5]
+    assert 30 < sum(delays_s) < 120
+    driver.begin("a")
+    driver.end("a", short)
+    assert (driver.state("a"), driver.run.tasks["a"].reason) == (S.FAILED, Reason.START_FAILED)
+
+
+def test_a_start_after_a_shortage_is_the_first_that_counts() -> None:
+    short = StartFailure(step="fork", errno=11, message="try again", at_us=1, shortage=True)
+    driver = running(workflow(task("a")))
+    driver.begin("a")
+    driver.end("a", short)
+    driver.feed(RetryDue("a", driver.now_us))
+    driver.begin("a")
+    driver.end("a", ended(0))
+    assert (driver.state("a"), driver.run.tasks["a"].tried, driver.run.tasks["a"].short) == (S.SUCCEEDED, 1, 0)
+
+
 def test_a_lost_attempt_fails_its_task_and_is_started_again_only_where_the_task_says_so() -> None:
     again = Retry(on_lost=OnLost.RETRY)
     driver = running(workflow(task("a"), task("b", retry=again)))
@@ -359,3 +395,37 @@ def test_a_long_chain_that_falls_needs_no_recursion() -> None:
 def test_every_move_of_the_table_leads_out_of_a_state_that_is_not_terminal() -> None:
     for name, moves in MOVES.items():
         assert not TASK_TERMINAL & moves.keys(), name
+
+
+# ---- The host goes down ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", [ended(0, stop=Stop.SHUTDOWN), ended(signal=15, stop=Stop.SHUTDOWN)])
+def test_what_the_keepers_own_end_stopped_is_lost_whatever_its_status(end: object) -> None:
+    driver = running(workflow(task("a", retry=Retry(attempts=3, delay_s=1.0))))
+    driver.begin("a")
+    driver.end("a", end)
+    a = driver.run.tasks["a"]
+    assert a.attempt is not None
+    assert a.attempt.outcome is not None
+    assert (a.state, a.attempt.state, a.attempt.outcome.reason) == (S.FAILED, AttemptState.UNKNOWN, Reason.LOST)
+    assert (a.attempt.outcome.exit_code, a.attempt.outcome.signal) in ((0, None), (None, 15))
+    assert a.tried == 0
+
+
+def test_what_the_keepers_own_end_stopped_is_run_again_where_the_task_says_so() -> None:
+    driver = running(workflow(task("a", retry=Retry(on_lost=OnLost.RETRY))))
+    driver.begin("a")
+    driver.end("a", ended(signal=15, stop=Stop.SHUTDOWN))
+    assert driver.state("a") is S.QUEUED
+
+
+def test_a_host_that_is_up_again_is_a_success_with_its_facts() -> None:
+    driver = running(workflow(task("a", kind=Reboot()), task("b", "a")))
+    driver.feed(AttemptStarting("a", 1, 5, 5, "k", "boot-1"))
+    assert driver.run.tasks["a"].attempt.boot_id == "boot-1"  # type: ignore[union-attr]
+    driver.end("a", HostRestarted(boot_before="boot-1", boot_after="boot-2", booted_us=60_000_000, at_us=61_000_000))
+    assert (driver.state("a"), driver.state("b")) == (S.SUCCEEDED, S.QUEUED)
+    assert driver.run.tasks["a"].facts == {
+        "boot_before": "boot-1", "boot_after": "boot-2", "booted_at": "1970-01-01T00:01:00+00:00",
+    }  # fmt: skip

@@ -50,6 +50,7 @@ class Host:
         self.workflows.restore(self.clock.wall_us())
         self.starts = EventStarts(self.workflows)
         self.runs.rebuild(self.workflows.compiled)
+        assert not self.runs.aside.runs
         self.workflows.admit_all()
 
     def kill(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from pyflowd.handlers.explain import SCREEN_FACTS, Code, on_a_screen
-from pyflowd.handlers.explain_run import Obstacle, Part, Standing, Tried, explain_run, root, run_text
+from pyflowd.handlers.explain_run import Obstacle, Part, Standing, Tried, explain_run, reason_text, root, run_text
 from pyflowd.handlers.explain_slot import SlotQuestion, SlotStanding, explain_slot, slot_text
 from pyflowd.handlers.explain_task import Need, TaskStanding, explain_task
 from pyflowd.handlers.explain_workflow import TriggerStanding, WorkflowStanding, explain_workflow
@@ -272,6 +272,18 @@ def test_a_stale_workflow_names_the_problem_of_its_newest_text() -> None:
     assert codes(view)[:2] == ["stale", "stale"]
     assert (view.facts[0].at_us, view.facts[1].depth) == (T, 1)
     assert view.next[0] == StepView(text="write run", command="pyflowctl lint /w/a.yaml")
+
+
+def test_what_is_wrong_with_the_mode_of_a_file_is_not_for_lint() -> None:
+    problem = Problem(file="a.yaml", code="unsafe", message="its group can write it", fix="chmod g-w a.yaml")
+    stale = replace(ACTIVE, state="stale", problems=(problem,), refused_us=T, path="/w/a.yaml")
+    step = explain_workflow(stale, []).next[0]
+    assert step == StepView(text="chmod g-w a.yaml", command="pyflowctl reload")
+
+
+def test_that_a_task_could_not_start_is_said_once() -> None:
+    assert reason_text("start_failed", "could not start: no user x", None, None) == "could not start: no user x"
+    assert reason_text("start_failed", "", None, None) == "it could not be started"
 
 
 def test_a_workflow_without_a_trigger_says_so() -> None:

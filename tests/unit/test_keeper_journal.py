@@ -14,6 +14,7 @@ from pyflowd.keeper import journal, recover, wire
 from pyflowd.keeper.wire import EXIT, FAILED, LOST, End
 
 exits: End = (EXIT, ("0", "", "10", "20", "1", "2", "3", "", "0", "0"))
+of_cgroup: End = (EXIT, (*exits[1], "1", "2", "4096"))
 CONTENT = (
     journal.life_lines("e2", "boot", 1 << 20, 5, ("e1", "e0"))
     + journal.intent_line("a", 900, 6)
@@ -56,7 +57,12 @@ def test_nonsense_in_a_journal_is_passed_over(nonsense: bytes) -> None:
 
 @pytest.mark.parametrize(
     "end",
-    [exits, (FAILED, ("cwd", "2", "cannot enter the folder /x: No such file", "99")), (LOST, ("keeper lost", "9"))],
+    [
+        exits,
+        of_cgroup,
+        (FAILED, ("cwd", "2", "cannot enter the folder /x: No such file", "99")),
+        (LOST, ("keeper lost", "9")),
+    ],
 )
 def test_an_end_is_read_as_it_was_written(end: End) -> None:
     lines = journal.intent_line("a", 1, 2) + journal.end_line("a", end)

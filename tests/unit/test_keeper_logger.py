@@ -15,6 +15,7 @@ from pyflowd.keeper.channel import Channel
 from pyflowd.keeper.logger import Logger
 from pyflowd.keeper.loggerlink import LoggerLink, release
 from pyflowd.keeper.spawn import Pipes
+from tests.journal import FakeJournal
 
 
 def retire(log: Path, index: Path) -> list[int]:
@@ -130,7 +131,7 @@ def with_secrets() -> Attempt:
 
 
 def logger_with(
-    folder: Path, masks: tuple[bytes, ...], names: tuple[str, ...] = ("a",)
+    folder: Path, masks: tuple[bytes, ...], names: tuple[str, ...] = ("a",), fields: list[bytes] | None = None
 ) -> tuple[Logger, Channel, list[int]]:
     """A logger that has been handed logs, and the ends to write to."""
     ours, theirs = socket.socketpair()
@@ -146,11 +147,62 @@ def logger_with(
         files = (os.open(folder / f"{name}.log", flags), os.open(folder / f"{name}.idx", flags))
         control.descriptors.extend((reader, *files))
         secrets = [wire.pack_blobs(masks), wire.pack_blobs((b"", b"", b""))] if masks else []
-        logger._on_frame(control, (wire.LOG_ADD, [name.encode(), b"0", b"0", *secrets]))
+        logger._on_frame(control, (wire.LOG_ADD, fields or [name.encode(), b"0", b"0", *secrets]))
     return logger, channel, writers
 
 
+def adds(folder: Path, attempt: Attempt) -> list[bytes]:
+    """The fields of the frame by which a keeper hands an attempt's log over."""
+    attempt.pipe_fd, attempt.log_fd, attempt.index_fd = (os.open(os.devnull, os.O_RDONLY) for _ in range(3))
+    ours, theirs = socket.socketpair()
+    link, channel = LoggerLink(str(folder)), Channel(ours)
+    link._hand_over(channel, attempt)
+    channel.flush()
+    reader = Channel(theirs)
+    ((kind, fields),) = reader.receive()
+    assert kind == wire.LOG_ADD
+    for each in (attempt.pipe_fd, attempt.log_fd, attempt.index_fd):
+        os.close(each)
+    channel.close()
+    reader.close()
+    return fields
+
+
+@pytest.mark.parametrize("masks", [(), (b"a secret of some length",)])
+def test_lines_go_to_the_journal_as_they_come_with_secrets_taken_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, masks: tuple[bytes, ...]
+) -> None:
+    journal = FakeJournal(tmp_path)
+    monkeypatch.setenv("PYFLOW_JOURNAL_SOCKET", journal.path)
+    attempt = Attempt("a")
+    attempt.masks, attempt.journal = masks, (b"PYFLOW_RUN=7",)
+    logger, channel, (writer,) = logger_with(tmp_path, (), fields=adds(tmp_path, attempt))
+    (pipe,) = logger._pipes
+    for payload in (b"with a secret of ", b"some length\nand", b" more"):
+        os.write(writer, payload)
+        logger._on_pipe(pipe, select.EPOLLIN)
+    os.close(writer)
+    logger._on_pipe(pipe, select.EPOLLHUP)
+    logger._tell_journald()
+    found = journal.entries()
+    said = [b"with ***" if masks else b"with a secret of some length", b"and more"]
+    assert [(entry["MESSAGE"], entry["PYFLOW_RUN"]) for entry in found] == [(line, b"7") for line in said]
+    assert (tmp_path / "a.log").read_bytes() == b"\n".join(said)
+    close(logger, channel)
+    journal.close()
+
+
+def test_a_logger_of_an_older_version_takes_a_log_that_goes_to_the_journal(tmp_path: Path) -> None:
+    """It makes maskers of what stands in the fourth and fifth field, whatever that is."""
+    attempt = Attempt("a")
+    attempt.journal = (b"PYFLOW_RUN=7",)
+    fields = adds(tmp_path, attempt)
+    assert wire.unpack_blobs(fields[3]) == ()
+    assert wire.unpack_blobs(fields[4]) == (b"", b"", b"")
+
+
 def close(logger: Logger, channel: Channel) -> None:
+    logger._journald.close()
     for pipe, (sink, _, _) in logger._pipes.items():
         for descriptor in (pipe, sink.log, sink.index):
             os.close(descriptor)

@@ -32,6 +32,7 @@ def attempts(draw: st.DrawFn) -> Attempt:
     if draw(st.booleans()):
         attempt.masks = tuple(draw(st.lists(st.binary(), min_size=1, max_size=3)))
         attempt.held = draw(st.dictionaries(st.integers(0, 2), st.binary(), max_size=3))
+    attempt.journal = tuple(draw(st.lists(st.binary(), max_size=2)))
     if draw(st.booleans()):
         attempt.end = (EXIT, ("0", "", *draw(st.lists(names, max_size=3))))
     return attempt
@@ -61,7 +62,7 @@ def fields_of(state: upgrade.State) -> dict[str, object]:
 
 
 def test_every_field_of_an_attempt_goes_over_an_upgrade() -> None:
-    others = {"id", "cpu", "stop", "program", "cwd", "user", "end", "masks", "held"}
+    others = {"id", "cpu", "stop", "program", "cwd", "user", "end", "masks", "held", "journal"}
     assert set(upgrade._NUMBERS) | others == set(Attempt.__slots__)
 
 
@@ -113,7 +114,7 @@ def test_the_second_pipe_stays_open_over_an_upgrade() -> None:
     assert upgrade.descriptors_of(upgrade.unpack(upgrade.pack(state))) == [20, 21]
 
 
-@pytest.mark.parametrize("numbers", [20, 23])
+@pytest.mark.parametrize("numbers", [20, 24])
 def test_an_attempt_with_too_few_or_too_many_numbers_is_refused(monkeypatch: pytest.MonkeyPatch, numbers: int) -> None:
     state = upgrade.State()
     state.attempts = [(Attempt("a"), True)]

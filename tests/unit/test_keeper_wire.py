@@ -57,7 +57,7 @@ def test_a_list_that_is_cut_off_is_refused() -> None:
 
 
 def test_a_start_is_read_as_it_was_written() -> None:
-    start = wire.Start("run-1/task/2", [b"/bin/echo", b"", b"\xff"], [b"A=1=2", b"B="], b"/tmp", "nobody")
+    start = wire.Start("run-1-task-2", [b"/bin/echo", b"", b"\xff"], [b"A=1=2", b"B="], b"/tmp", "nobody")
     start.umask, start.timeout_us, start.kill_grace_us, start.leftover_allow = 0o77, 5, 6, True
     start.orphan_grace_us, start.log_max_bytes, start.flags = 7, 8, wire.FLAG_STDIN
     (frame,) = wire.take_frames(bytearray(wire.pack_start(start)))
@@ -86,12 +86,18 @@ def test_fields_added_by_a_newer_version_are_passed_over() -> None:
     start = wire.Start("a", [b"x"], [], b"/")
     ((kind, fields),) = wire.take_frames(bytearray(wire.pack_start(start)))
     assert kind == wire.START
-    assert wire.unpack_start([*fields, b"", b"", b"newer"]).attempt == "a"
+    assert wire.unpack_start([*fields, *[b""] * 5, b"newer"]).attempt == "a"
 
 
 @pytest.mark.parametrize("name", [b"", b"x" * 201, b"a\tb", b"a\nb", b"a\x7fb", b"\xff\xfe"])
 def test_ids_that_would_break_a_line_of_the_journal_are_refused(name: bytes) -> None:
     with pytest.raises(WireError):
+        wire.attempt_id(name)
+
+
+@pytest.mark.parametrize("name", [b"/etc", b"../../etc", b"..", b".", b"a/b", b".hidden"])
+def test_ids_that_would_lead_out_of_the_keepers_folders_are_refused(name: bytes) -> None:
+    with pytest.raises(WireError, match="no name of a file"):
         wire.attempt_id(name)
 
 
@@ -163,3 +169,15 @@ def test_the_end_of_the_peer_is_seen_after_what_it_sent(pair: tuple[Channel, Cha
     assert not receiver.at_end
     assert receiver.receive() == []
     assert receiver.at_end
+
+
+@pytest.mark.parametrize("field", [b"MESSAGE=x", b"PYFLOW_RUN", b"_PID=1", b"PYFLOW_A B=1", b"PYFLOW_X=" + b"x" * 1025])
+def test_no_field_of_the_journal_can_be_given_but_those_that_tell_whose_output_it_is(field: bytes) -> None:
+    start = wire.Start("a", [b"x"], [], b"/")
+    start.journal = (b"PYFLOW_RUN=1", b"PYFLOW_TASK=t[a\nb=c]")
+    ((_, fields),) = wire.take_frames(bytearray(wire.pack_start(start)))
+    assert wire.unpack_start(fields).journal == start.journal
+    start.journal = (field,)
+    ((_, fields),) = wire.take_frames(bytearray(wire.pack_start(start)))
+    with pytest.raises(wire.WireError, match="no field of the journal"):
+        wire.unpack_start(fields)

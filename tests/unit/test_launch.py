@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pyflowd.base import names
 from pyflowd.engine.engine import begin
 from pyflowd.events import RunCreated
 from pyflowd.expressions.expression_values import ExpressionError
@@ -93,9 +94,9 @@ def test_a_user_without_a_home_begins_in_the_root_folder(monkeypatch: pytest.Mon
     def account(home: Path) -> pwd.struct_passwd:
         return pwd.struct_passwd(("you", "x", 1234, 1234, "", str(home), "/bin/sh"))
 
-    monkeypatch.setattr(pwd, "getpwnam", lambda _: account(tmp_path / "none"))
+    monkeypatch.setattr(names, "account_named", lambda _: account(tmp_path / "none"))
     assert (request(user="you").user, request(user="you").cwd) == ("you", "/")
-    monkeypatch.setattr(pwd, "getpwnam", lambda _: account(tmp_path))
+    monkeypatch.setattr(names, "account_named", lambda _: account(tmp_path))
     assert request(user="you").cwd == str(tmp_path)
 
 

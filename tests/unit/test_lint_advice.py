@@ -21,6 +21,7 @@ HERE = Surroundings(
     now_s=1_772_323_200,  # 2026-03-01
     timezone="Europe/Berlin",
     is_user=lambda name: name == "root",
+    is_group=lambda name: name == "root",
     workflows=lambda: frozenset({"load", "w"}),
     channels=frozenset({"oncall"}),
 )
@@ -268,6 +269,8 @@ def test_outputs_that_are_read_or_for_people_are_not_told(reader: str) -> None:
     ("text", "told"),
     [
         ("user: nobody-such\ntasks: {a: {run: x}}", ["unknown_user"]),
+        ("visible_to: [root, nobody-such]\ntasks: {a: {run: x}}", ["unknown_group"]),
+        ("operate_by: nobody-such\ntasks: {a: {run: x}}", ["unknown_group"]),
         ("defaults: {user: nobody-such}\ntasks: {a: {run: x}}", ["unknown_user"]),
         ("tasks: {a: {run: x, user: root}}", []),
         ("tasks: {a: {workflow: laod}}", ["unknown_workflow"]),

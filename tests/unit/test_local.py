@@ -192,7 +192,7 @@ def names(*words: str) -> list[str]:
 
 
 def test_commands_are_completed() -> None:
-    assert names("re") == ["reject", "rerun", "resume", "reload"]
+    assert names("re") == ["reject", "rerun", "resume", "reload", "restore"]
 
 
 def test_all_commands_are_offered() -> None:

@@ -447,3 +447,30 @@ def test_a_task_has_its_colour(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     log = Log(tmp_path).says(b"x\n", 0).ends(1)
     text = shown(capfd, log, terminal=True, colour=True, label_width=4)
     assert text == f"\x1b[2m21:20:00.000\x1b[0m  \x1b[{logtext.name_colour('dump')}mdump  \x1b[0mx\n"
+
+
+# ---- Files that somebody has cut ------------------------------------------------------------------------------------
+
+
+def test_a_log_without_its_index_is_shown_with_the_time_of_its_last_change(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log = Log(tmp_path).says(b"one\ntwo\n", 0)
+    log.index.write_bytes(b"")
+    os.utime(log.log, ns=(0, (BASE_US + 3 * SECOND_US) * 1000))
+    assert shown(capfd, log) == "21:20:03.000  one\n21:20:03.000  two\n"
+
+
+def test_a_log_that_was_emptied_under_its_index_ends_at_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    log = Log(tmp_path).says(b"one\n" * 100, 0).says(b"two\n", 1).ends(2)
+    log.log.write_bytes(b"one\n")
+    assert shown(capfd, log) == "21:20:00.000  one\n"
+
+
+def test_a_time_that_is_none_does_not_keep_output_from_being_shown(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log = Log(tmp_path)
+    log.log.write_bytes(b"one\n")
+    log.index.write_bytes(pack(0, (1 << 64) - 1, DATA) + pack(4, BASE_US, END))
+    assert shown(capfd, log).endswith("one\n")

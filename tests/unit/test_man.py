@@ -150,7 +150,7 @@ SHAPES = {
     "secret rekey": ("secret set, rm, rekey",),
 }
 """What a command shows to the entries that tell its fields, where that is more than the one of its name."""
-NAMES_OF_USERS = ("params", "outputs", "values", "counts", "handlers", "event", "default", "value")
+NAMES_OF_USERS = ("asked", "params", "outputs", "values", "counts", "handlers", "event", "default", "value")
 """Fields whose keys are the names that a definition or an event brings along."""
 
 
@@ -235,7 +235,7 @@ def test_the_example_of_the_secrets_is_settings() -> None:
 def test_the_examples_of_the_settings_are_settings() -> None:
     lines = re.findall(r"^Example:\n(.+)$", section("pyflowd.yaml.5", "SETTINGS"), re.MULTILINE)
     found = settings.parse("pyflowd.yaml", "\n".join(lines).encode())
-    assert (len(lines), found.max_tasks, found.group_operate) == (16, 64, "wheel")
+    assert (len(lines), found.max_tasks, found.group_operate) == (21, 64, ("wheel", "deployers"))
 
 
 def test_the_examples_of_calendars_are_calendars() -> None:

@@ -94,7 +94,9 @@ class Desk:
 
     def rows(self) -> list[dict[str, Any]]:
         names = ("number", "channel", "state", "body", "created_us", "tries", "next_us", "ended_us", "error")
-        return [dict(zip(names, row, strict=True)) for row in self.store.rows("notifications", 1_000_000)][::-1]
+        return [
+            dict(zip(names, row, strict=True)) for row in self.store.rows("notifications_before", 1 << 62, 1_000_000)
+        ][::-1]
 
     def states(self) -> list[str]:
         return [row["state"] for row in self.rows()]

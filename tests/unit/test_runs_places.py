@@ -117,6 +117,7 @@ class Host:
         else:
             self.workflows.restore(self.clock.wall_us())
         self.runs.rebuild(self.workflows.compiled)
+        assert not self.runs.aside.runs
         self.reconcile()
         self.inside.recover()
         self.workflows.admit_all()
@@ -124,7 +125,7 @@ class Host:
 
     def reconcile(self) -> None:
         listing = Listing(epoch="k", boot_id="b", lineage=(), running=dict(self.running), ended=dict(self.ended))
-        recovery.reconcile(self.runs, listing, self.runs.attempt_ended, host_restarted=False)
+        recovery.reconcile(self.runs, listing, self.runs.attempt_ended, lambda *_: False, host_restarted=False)
 
     def die(self, *, committed: bool) -> None:
         """kill -9, before or after the commit of a turn; nothing of the turn has been carried out."""
@@ -377,7 +378,7 @@ def test_an_attempt_whose_record_is_lost_ends_by_the_same_way_as_all_others(tmp_
     host.turn()
     ends: dict[str, End] = {}
     listing = Listing(epoch="another", boot_id="b", lineage=(), running={}, ended={})
-    recovery.reconcile(host.runs, listing, ends.__setitem__, host_restarted=False)
+    recovery.reconcile(host.runs, listing, ends.__setitem__, lambda *_: False, host_restarted=False)
     assert [type(end) for end in ends.values()] == [LostAttempt]
     host.store.close()
 

@@ -153,7 +153,12 @@ def test_bounds_are_those_of_the_reader() -> None:
 # ---- What it takes --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [path for path in EXAMPLES if path.name != "pyflowd.yaml"], ids=lambda path: path.name)
+SETTINGS_IN_ETC = {"pyflowd.yaml", "keeper.yaml"}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in EXAMPLES if path.name not in SETTINGS_IN_ETC], ids=lambda path: path.name
+)
 def test_every_example_is_taken(path: Path) -> None:
     assert not wrongs(path.read_text())
 
@@ -183,6 +188,8 @@ locks: [a, b]
 gates: {disk_free: [{path: /var, at_least: 10%}], units_active: a.service, wait: 1h}
 defaults: {retry: 2, timeout: 5m, log: {max_bytes: 1MiB}}
 notify: [ops, {channel: oncall, on: [failed, cancelled]}]
+visible_to: [dba, auditors]
+operate_by: dba
 outputs: {n: "${{ tasks.a.outputs.n }}"}
 tasks:
   a: {run: "true", outputs: {n: integer, s: {type: string, optional: true}}, artifacts: {f: out.txt}}

@@ -27,7 +27,7 @@ from pyflowd.runtime.runs import Runs
 from pyflowd.runtime.scratch import Scratch
 from pyflowd.runtime.tasklogs import TaskLogs
 from pyflowd.runtime.workflows import Workflows
-from pyflowd.store import statements
+from pyflowd.store import mark, statements
 from pyflowd.store import store as store_module
 from pyflowd.store.batch import RunMeta
 from pyflowd.store.store import BALLAST, BALLAST_BYTES, DATABASE, NoSpace, Store, StoreError
@@ -401,3 +401,46 @@ def test_slots_and_definitions_that_nothing_refers_to_go_too(host: Host) -> None
     assert host.store.one("slots_count", 0)[0] == 1
     assert host.store.one_or_none("definition", "d0") is None
     assert host.store.one_or_none("definition", "d1") is not None
+
+
+def with_events(folder: Path, events: int) -> Store:
+    store = Store(str(folder))
+    batch = store.batch()
+    for _ in range(events):
+        batch.host_event(DaemonStopped(1))
+    store.commit(batch)
+    return store
+
+
+def test_a_store_that_has_lost_what_was_recorded_is_refused_until_somebody_accepts_it(tmp_path: Path) -> None:
+    """A disk that has not kept what it was told to, or an older copy in the place of the newest."""
+    store = with_events(tmp_path, 3)
+    store.close()
+    older = (tmp_path / DATABASE).read_bytes()
+    with_events(tmp_path, 2).close()
+    (tmp_path / DATABASE).write_bytes(older)
+    with pytest.raises(StoreError, match=r"newest event is 3, and event 5 was recorded.*pyflowctl restore"):
+        Store(str(tmp_path))
+    assert (tmp_path / DATABASE).read_bytes() == older
+    os.unlink(mark.path_of(str(tmp_path)))
+    Store(str(tmp_path)).close()
+
+
+def test_what_a_kill_leaves_is_no_loss(tmp_path: Path) -> None:
+    """The mark is never ahead of the store, not even where it was not written."""
+    store = with_events(tmp_path, 3)
+    known = mark.read(str(tmp_path))
+    assert known is not None
+    assert (known.closed, known.newest) == (False, 3)
+    mark.note_newest(store._mark, store.instance, 2)  # as if the last note had not come to pass
+    store._writer.close()
+    os.close(store._lock)
+    Store(str(tmp_path)).close()
+    found = mark.read(str(tmp_path))
+    assert found is not None
+    assert (found.closed, found.newest) == (True, 3)
+
+
+def test_a_mark_of_an_older_version_has_no_number(tmp_path: Path) -> None:
+    Path(mark.path_of(str(tmp_path))).write_text("abcd1234 closed\n")
+    assert mark.read(str(tmp_path)) == mark.Mark(instance="abcd1234", closed=True)

@@ -10,6 +10,8 @@ from pyflowd.clock import to_us
 from pyflowd.model.problem import Problem
 from pyflowd.model.states import Fate
 from pyflowd.protocol.views import (
+    AuditPage,
+    AuditView,
     BackfillPage,
     BackfillView,
     ChangePage,
@@ -326,6 +328,21 @@ PLAN = PlanView(
     commands={"dump": "pg_dump app > /var/backups/app.sql", "checksum": "sha256sum app.sql\nsync", "ship": "./ship.sh"},
     warnings=[PROBLEM],
 )
+AUDIT = [
+    AuditView(
+        audit=9, at_us=at_us("21:17:00"), user="eve", uid=1005, pid=4021, request="start_run", workflow="deploy",
+        asked={"params": ["version"]}, result="forbidden", left_out=31,
+    ),
+    AuditView(
+        audit=8, at_us=at_us("21:16:30"), user="eve", uid=1005, pid=4020, request="set_secret",
+        asked={"name": "db-password"}, result="forbidden",
+    ),
+    AuditView(
+        audit=7, at_us=at_us("21:15:00"), user="anna", uid=1001, pid=3977, request="start_run", workflow="deploy",
+        run=51, asked={"params": {"version": "1.4.2", "token": "deploy-token"}, "key": "r7"},
+    ),
+    AuditView(audit=6, at_us=at_us("21:00:00"), user="root", uid=0, pid=3900, request="reload"),
+]  # fmt: skip
 NOTIFICATIONS = [
     NotificationView(
         notification=14, id="5f0c2a91-14", channel="deploys", state="waiting", subject="deploy failed on web1 (run 51)",
@@ -410,6 +427,7 @@ REPLIES: dict[str, tuple[str, list[Reply]]] = {
     "slots-events": ("slots --events", [FiringPage(firings=FIRINGS)]),
     "hook": ("hook send deploy --unsigned", [HOOK]),
     "events": ("events", [EventPage(events=EVENTS)]),
+    "audit": ("audit", [AuditPage(records=AUDIT)]),
     "notify": ("notify oncall hello", [NotificationPage(notifications=NOTIFICATIONS[1:2])]),
     "notifications": ("notifications", [NotificationPage(notifications=NOTIFICATIONS)]),
     "secret-list": ("secret list", [SecretPage(secrets=SECRETS), SecretPage(secrets=[], notes=SECRET_NOTES)]),
