@@ -88,6 +88,11 @@ def _packed(request: dict[str, Any], form: Form) -> bytes:
     return marshal.dumps(request) if form == "marshal" else _json(**request)
 
 
+def reboot_word(task: str, attempt: int) -> str:
+    """The file in the scratch folder of its run by which a `reboot` task says that it has begun."""
+    return f".reboot-{task}-{attempt}"
+
+
 def reboot(kind: Reboot, python: str, boot_id: str) -> Command:
     """What restarts the host. `boot_id`: of the boot that is to end, as it is recorded with the attempt."""
     request = _json(command=kind.command, within_s=kind.within_s, boot_id=boot_id)

@@ -9,17 +9,12 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from typing import NamedTuple
 
 from pyflowd.base import names
 
-_KEPT_S = 0.1
-"""For how long a folder that was found safe is not looked at again: thousands of files lie in one."""
-_MOST_KEPT = 4096
 _MOST_LINKS = 40
 """As many as the kernel follows."""
-_known_safe: dict[tuple[str, int], float] = {}
 
 
 class Fault(NamedTuple):
@@ -43,18 +38,10 @@ def of_folder(path: str, own: int) -> Fault | None:
     Links are followed; where they lie is looked at, too. None too where it is not there, or cannot be looked at: what
     opens a file in it says so. `path` is absolute.
     """
-    now_s = time.monotonic()
-    if now_s - _known_safe.get((path, own), -_KEPT_S) < _KEPT_S:
-        return None
     try:
-        fault = _walk(path, own)
+        return _walk(path, own)
     except OSError:
         return None
-    if fault is None:
-        if len(_known_safe) >= _MOST_KEPT:
-            _known_safe.clear()
-        _known_safe[path, own] = now_s
-    return fault
 
 
 def _walk(path: str, own: int) -> Fault | None:

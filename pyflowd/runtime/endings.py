@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from pyflowd.base import output_file
+from pyflowd.base import output_file, process
 from pyflowd.base.captured import Captured, read_stream
 from pyflowd.base.pool import Cancel, Pool
 from pyflowd.clock import US
@@ -38,6 +38,7 @@ from pyflowd.runtime.secret_names import Secrets, masked
 from pyflowd.runtime.tasklogs import TaskLogs
 
 TOKEN = "artifacts/"  # noqa: S105  (of the pool, no secret)
+_WORD_MAX_BYTES = 100
 _LOOK_EVERY_US = 2_000
 _LOOK_FOR_US = 10_000_000
 """The logger is at most a few milliseconds behind; one that is gone for good never finishes."""
@@ -89,7 +90,9 @@ class Endings:
     def had_begun_reboot(self, live: LiveRun, task: TaskRun) -> bool:
         """Whether an attempt that is to restart the host has started the command for it: its own word for that."""
         try:
-            word = self._read(live, task, ".reboot")
+            folder = self.scratch.work(live.meta.run)
+            name = process.reboot_word(task.definition.name, task.attempts)
+            word = self.scratch.read(os.path.join(folder, name), _WORD_MAX_BYTES)
         except ValueError:
             return False
         return word is not None and task.attempt is not None and word == task.attempt.boot_id.encode()

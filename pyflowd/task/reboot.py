@@ -1,9 +1,11 @@
 """Runs a `reboot` task: starts the command that restarts the host, and waits for the end of the host.
 
 On standard input: `{"command": [...], "within_s": ..., "boot_id": ...}`. Before the command is started its word for
-that, the boot id in a file beside the outputs, is on the disk: who finds it when another boot of the host has begun
-knows that the restart was ours, and who does not find it knows that the command was not started. A command that failed,
-or after which the host stays up, takes it back. Success is never said here: there is nobody left to say it.
+that, the boot id in a file of the run's scratch folder, is on the disk: who finds it when another boot of the host has
+begun knows that the restart was ours, and who does not find it knows that the command was not started. A command that
+failed, or after which the host stays up, takes it back. Success is never said here: there is nobody left to say it.
+
+The folder may be of another account, and this runs as root: no link on the way to it is followed but those of root.
 """
 
 from __future__ import annotations
@@ -25,18 +27,20 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _go_on)
     path = os.environ["PYFLOW_OUTPUT"]
-    word = f"{path}.reboot"
+    name = f".reboot-{os.environ['PYFLOW_TASK']}-{os.environ['PYFLOW_ATTEMPT']}"
     command = request["command"] or default_command()
     due_s = now_s() + request["within_s"]
     try:
-        _write_durably(word, request["boot_id"])
+        folder = _open_folder(os.environ["PYFLOW_SCRATCH"])
+        _write_durably(folder, name, request["boot_id"])
     except OSError as error:
-        return _fail(path, f"not begun, as that cannot be recorded: {word}: {error.strerror}")
+        return _fail(path, f"not begun, as that cannot be recorded in $PYFLOW_SCRATCH: {error.strerror}")
     failure = _run(command, due_s)
     if not failure:
         wait_until(due_s)
         failure = f"the host is still up {request['within_s']:g} s after {' '.join(command)}"
-    _remove_durably(word)
+    os.unlink(name, dir_fd=folder)
+    os.fsync(folder)
     return _fail(path, failure)
 
 
@@ -82,24 +86,23 @@ def _fail(path: str, message: str) -> int:
     return 1
 
 
-def _write_durably(path: str, text: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+def _open_folder(path: str) -> int:
+    folder = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for part in path.strip("/").split("/"):
+        is_roots = os.stat(part, dir_fd=folder, follow_symlinks=False).st_uid == 0
+        follow = 0 if is_roots else os.O_NOFOLLOW
+        inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | follow, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    return folder
+
+
+def _write_durably(folder: int, name: str, text: str) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    handle = os.open(name, flags, 0o644, dir_fd=folder)
     try:
         os.write(handle, text.encode())
         os.fsync(handle)
     finally:
         os.close(handle)
-    _sync_folder(path)
-
-
-def _remove_durably(path: str) -> None:
-    os.unlink(path)
-    _sync_folder(path)
-
-
-def _sync_folder(path: str) -> None:
-    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    os.fsync(folder)

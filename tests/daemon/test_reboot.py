@@ -127,7 +127,7 @@ def test_a_restart_that_came_before_the_command_was_started_is_not_the_tasks(hos
     host.boot("boot-1")
     run = host.begin_patch()
     host.power_off()
-    words = list((host.root / "state" / "scratch").rglob("*.reboot"))
+    words = list((host.root / "state" / "scratch").rglob(".reboot-*"))
     assert [word.read_text() for word in words] == ["boot-1"]
     words[0].unlink()
     host.boot("boot-2")
@@ -182,7 +182,7 @@ def test_a_host_that_does_not_go_down_fails_the_task_in_words(host: Host) -> Non
     reboot = ended["tasks"]["reboot"]
     assert told(reboot) == ("failed", "exit_code")
     assert "the host is still up 0.2 s after sh -c" in reboot["error"]
-    assert not list((host.root / "state").rglob("*.reboot"))
+    assert not list((host.root / "state").rglob(".reboot-*"))
     assert host.lines("done") == ["patched"]
 
 
@@ -196,7 +196,7 @@ def test_a_command_that_fails_takes_its_word_back(host: Host, command: str, said
     failed = host.wait_run(host.run("once"))["tasks"]["a"]
     assert told(failed) == ("failed", "exit_code")
     assert said in failed["error"]
-    assert not list((host.root / "state").rglob("*.reboot"))
+    assert not list((host.root / "state").rglob(".reboot-*"))
 
 
 def test_a_task_that_failed_while_nobody_listened_stays_failed_over_a_restart_by_somebody_else(host: Host) -> None:
@@ -205,7 +205,7 @@ def test_a_task_that_failed_while_nobody_listened_stays_failed_over_a_restart_by
     host.install("once.yaml", f"tasks: {{a: {{reboot: {{command: [sh, -c, '{wait}; exit 3']}}}}}}\n")
     run = host.run("once")
     host.wait_task(run, "a", "running")
-    word = wait_until(lambda: list((host.root / "state").rglob("*.reboot")), "the command")[0]
+    word = wait_until(lambda: list((host.root / "state").rglob(".reboot-*")), "the command")[0]
     host.kill()
     (host.root / "go").touch()
     wait_until(lambda: not word.exists(), "its failure")

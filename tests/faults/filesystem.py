@@ -60,7 +60,20 @@ class Disk:
         self.plug_in()
 
     def plug_in(self) -> None:
+        """Mounted anew. Who has a mount name space of its own from before may hold the old one for a moment: then that
+        would come back, still shut down.
+        """
+        wait_until(self._is_plugged_in, "the disk works")
+
+    def _is_plugged_in(self) -> bool:
         mount(self.target, "-o", "loop", str(self.image))
+        try:
+            os.close(os.open(self.target / "works", os.O_WRONLY | os.O_CREAT))
+        except OSError:
+            self.pull_out()
+            return False
+        (self.target / "works").unlink()
+        return True
 
     def pull_out(self) -> None:
         unmount(self.target)

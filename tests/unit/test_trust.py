@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,6 @@ from pyflowd.base import trust
 
 OWN = os.geteuid()
 as_root = pytest.mark.skipif(OWN != 0, reason="gives files to others")
-
-
-@pytest.fixture(autouse=True)
-def _long_after_each_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    now_s = count(1000, 10)
-    monkeypatch.setattr(trust.time, "monotonic", lambda: float(next(now_s)))
 
 
 def fault_of_file(path: Path, owners: frozenset[int] | None = frozenset({0, OWN})) -> str:
@@ -142,13 +135,7 @@ def test_a_folder_that_is_not_there_is_for_others_to_tell(folder: Path) -> None:
     assert not fault_of_folder(folder / "none")
 
 
-def test_a_folder_that_was_safe_is_not_looked_at_again_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now_s = [1000.0]
-    monkeypatch.setattr(trust.time, "monotonic", lambda: now_s[0])
-    assert not fault_of_folder(folder)
-    folder.chmod(0o777)
-    assert not fault_of_folder(folder)
-    now_s[0] += 0.2
-    assert fault_of_folder(folder)
-    folder.chmod(0o755)
-    assert not fault_of_folder(folder)
+def test_a_folder_is_looked_at_anew_each_time(folder: Path) -> None:
+    for mode, safe in ((0o755, True), (0o777, False), (0o755, True)):
+        folder.chmod(mode)
+        assert (fault_of_folder(folder) == "") is safe

@@ -14,7 +14,6 @@ import apsw
 import msgspec
 import pytest
 
-from pyflowd.base import trust
 from pyflowd.clock import US
 from pyflowd.errors import PyflowError, Refused, Unavailable
 from pyflowd.events import BackupMade, RunCreated
@@ -544,8 +543,7 @@ def test_what_is_looked_at_without_a_daemon_says_why_one_would_not_start(told: T
     assert {("error", "settings"), ("error", "store")} <= found
 
 
-def test_folders_that_others_can_write_to_are_errors(told: Told, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trust, "_KEPT_S", -1.0)
+def test_folders_that_others_can_write_to_are_errors(told: Told, paths: Paths) -> None:
     for path in (paths.root, paths.state, paths.log, paths.workflows):
         os.chmod(str(path), 0o700)
     os.chmod(Path(paths.state, "secrets.store"), 0o600)
