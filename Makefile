@@ -10,7 +10,7 @@ demo: $(VENV)/installed  ## start a daemon on a throw-away root, run an example,
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh etc/demo.sh
 
 test: $(VENV)/dev  ## all tests but those of test-systemd, in parallel
-	$(BIN)/python -m pytest -q -n 6 --dist worksteal --ignore=tests/systemd $(ARGS)
+	$(BIN)/python -m pytest -q -n 5 --dist worksteal --ignore=tests/systemd $(ARGS)
 
 long: $(VENV)/dev  ## the kill tests many times over
 	PYFLOW_LONG=1 $(BIN)/python -m pytest -q -n 4 --dist worksteal tests/daemon/test_survival.py $(ARGS)

@@ -93,7 +93,8 @@ def test_a_host_that_goes_down_ends_tasks_in_time_and_the_record_says_that_they_
     with boot(disk=disk) as machine:
         _serve(machine)
         said = [entry["MESSAGE"] for entry in machine.journal("_PID=1", "UNIT=pyflow-keeper.service")]
-        killed = [line for line in said if "timed out" in line or "Killing process" in line]
+        # The logger has two seconds for what it has not written; on a busy machine it may end with the keeper.
+        killed = [line for line in said if "timed out" in line or ("Killing" in line and "pyflow-logger" not in line)]
         tasks = [task for run in runs for task in machine.wait_state(run)["tasks"].values()]
     assert {(task["state"], task["reason"]) for task in tasks} == {("failed", "lost")}
     assert not killed
