@@ -50,7 +50,7 @@ def test_a_backup_under_load_restores_to_a_consistent_prefix(
 ) -> None:
     """Finding D7: what was acknowledged before it began is in it, and all that is in it fits together."""
     instance.start()
-    instance.install("quick.yaml", QUICK)
+    instance.install("quick.yaml", "queue_max: 100000\n" + QUICK)
     acknowledged: list[int] = []
     stop = threading.Event()
 
