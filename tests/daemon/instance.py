@@ -8,31 +8,24 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 from pyflowctl.client import Client, connect
+from pyflowd.errors import PyflowError
+from pyflowd.protocol.views_runs import RunView, TaskView
+from tests.daemon.preloaded import Forked, preloaded
+from tests.waiting import wait_until
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 PYFLOWD = "import sys; from pyflowd.cli import main; sys.exit(main())"
+PYFLOWCTL = (sys.executable, "-S", str(REPOSITORY / "bin" / "pyflowctl"))
+"""Without the search for installed packages, which costs more than all that the client does."""
+PATHS = os.pathsep.join([str(REPOSITORY), str(Path(msgspec.__file__).parent.parent)])
 ENDED = ("succeeded", "failed", "cancelled")
-
-
-def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
-    """The first true value of `condition`; fails after `timeout_s`."""
-    end = time.monotonic() + timeout_s
-    pause_s = 0.002
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(pause_s)
-        pause_s = min(0.05, pause_s * 1.3)
-    raise AssertionError(f"not within {timeout_s:g} s: {what}")
 
 
 class Instance:
@@ -41,7 +34,7 @@ class Instance:
     def __init__(self, root: Path) -> None:
         self.root = root
         (root / "workflows").mkdir(parents=True, exist_ok=True)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
         self.options: tuple[str, ...] = ()
         """Of pyflowd's command line."""
         self.log = root.parent / f"{root.name}.log"
@@ -59,13 +52,18 @@ class Instance:
         """Start pyflowd; `prefix` is a program that runs it, in its own place in the end."""
         assert self.process is None or self.process.poll() is not None
         env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "error", **environment}
+        plain = not prefix and not any(name.startswith(("PYTHON", "LD_")) for name in environment)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*prefix, sys.executable, "-c", PYFLOWD, "--root", self.root, *self.options],
-                env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/",
-            )  # fmt: skip
+            if plain:
+                arguments = ["--root", str(self.root), *map(str, self.options)]
+                self.process = preloaded(str(REPOSITORY)).start(arguments, env, log.fileno())
+            else:
+                self.process = subprocess.Popen(
+                    [*prefix, sys.executable, "-c", PYFLOWD, "--root", self.root, *self.options],
+                    env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/",
+                )  # fmt: skip
         if wait:
-            wait_until(self.answers, f"the daemon answers; its log: {self.log_text()}")
+            wait_until(self.answers, lambda: f"the daemon answers; its log: {self.log_text()}")
 
     def log_text(self) -> str:
         return self.log.read_text() if self.log.exists() else ""
@@ -75,7 +73,9 @@ class Instance:
         assert self.process is not None
         if self.process.poll() is not None:
             raise AssertionError(f"pyflowd ended with {self.process.returncode}: {self.log_text()}")
-        return self.ctl("next").returncode == 0
+        with contextlib.suppress(PyflowError), self.client():
+            return True
+        return False
 
     def kill(self) -> None:
         """kill -9."""
@@ -141,12 +141,18 @@ class Instance:
         """Write, and wait until it is in force."""
         self.write(name, text)
         stem = name.rsplit(".", 1)[0]
-        wait_until(lambda: self.ctl("show", stem).returncode == 0, f"{name} in force: {self.log_text()}")
+
+        def in_force() -> bool:
+            with contextlib.suppress(PyflowError), self.client() as client:
+                return bool(client.definition(stem).digest)
+            return False
+
+        wait_until(in_force, lambda: f"{name} in force: {self.log_text()}")
 
     def ctl(self, *arguments: object, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "pyflowctl", "--root", str(self.root), *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "NO_COLOR": "1", "TZ": "UTC"}, timeout=timeout_s,
+            [*PYFLOWCTL, "--root", str(self.root), *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": PATHS, "NO_COLOR": "1", "TZ": "UTC"}, timeout=timeout_s,
             capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, cwd="/",
         )  # fmt: skip
 
@@ -167,16 +173,25 @@ class Instance:
     def wait_run(self, run: int, timeout_s: float = 30.0) -> Any:
         """The ended run."""
 
-        def ended() -> Any:
-            found = self.status(run)
-            return found if found["state"] in ENDED else None
+        def ended() -> bool:
+            return self.seen(run)[0].state in ENDED
 
-        return wait_until(ended, f"run {run} ends; log: {self.log_text()[-3000:]}", timeout_s)
+        wait_until(ended, lambda: f"run {run} ends; log: {self.log_text()[-3000:]}", timeout_s)
+        return self.status(run)
+
+    def seen(self, run: int) -> tuple[RunView, list[TaskView]]:
+        """The run and its tasks without a process of the client's own: for what is asked again and again."""
+        with self.client() as client:
+            return client.run(run)
 
     def wait_task(self, run: int, task: str, state: str) -> Any:
-        return wait_until(
-            lambda: (found := self.status(run))["tasks"][task]["state"] == state and found, f"{task} is {state}"
-        )
+        def there() -> Any:
+            if any(view.task == task and view.state == state for view in self.seen(run)[1]):
+                found = self.status(run)
+                return found["tasks"][task]["state"] == state and found
+            return None
+
+        return wait_until(there, f"{task} is {state}")
 
     def client(self) -> contextlib.AbstractContextManager[Client]:
         return connect(root=str(self.root))

@@ -7,12 +7,13 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import wait_until
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 needs_sshd = pytest.mark.skipif(SSHD is None or shutil.which("ssh") is None, reason="no OpenSSH on this host")
@@ -91,13 +92,12 @@ def _free_port() -> int:
 
 
 def _await_answer(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while True:
+    def greets() -> bool:
         assert process.poll() is None, (folder / "sshd.log").read_text()
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-                assert connection.recv(4) == b"SSH-"
-                return
+                return connection.recv(4) == b"SSH-"
         except OSError:
-            assert time.monotonic() < deadline, "sshd does not answer"
-            time.sleep(0.02)
+            return False
+
+    wait_until(greets, "sshd answers", DEADLINE_S)

@@ -12,13 +12,15 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pyflowd.model.kinds import File
+from pyflowd.task import lookup
+from pyflowd.task.operation import Arguments
 from tests.daemon import programs
 from tests.daemon.programs import file, names
+from tests.waiting import wait_until
 
 
 def tree(folder: Path, **contents: str) -> None:
@@ -303,14 +305,6 @@ def test_a_checksum_is_compared_with_a_sum_or_a_file_of_sums(tmp_path: Path) -> 
     assert "SUMS has no sum for c" in file(tmp_path, "checksum", "c", expect="SUMS").message
 
 
-def awaited(program: Any, condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + programs.DEADLINE_S
-    while not condition():
-        assert program.poll() is None, program.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_a_file_that_comes_ends_the_waiting(tmp_path: Path) -> None:
     kind = File(operation="wait_for", arguments={"wait_for": "in/*.csv", "glob": True, "every": 0.02})
     program = programs.start(kind, tmp_path)
@@ -330,17 +324,34 @@ def test_waiting_for_absence_ends_when_the_file_is_gone(tmp_path: Path) -> None:
     assert "still there" in file(tmp_path, "wait_for", "x", absent=True, timeout=0.05, every=0.01).message
 
 
-def test_a_file_that_still_grows_is_waited_for(tmp_path: Path) -> None:
-    (tmp_path / "x").write_text("")
-    kind = File(operation="wait_for", arguments={"wait_for": "x", "every": 0.01, "stable_for": 0.5})
-    program = programs.start(kind, tmp_path)
-    until = time.monotonic() + 1.0
-    while time.monotonic() < until:
-        with (tmp_path / "x").open("a") as grows:
-            grows.write("x")
-        assert program.poll() is None
-        time.sleep(0.02)
-    assert programs.end(program, tmp_path).outputs["waited_s"] >= 0.5
+class StandingTime:
+    """Stands still but for sleeps; `on_sleep` is told the time after each, in seconds since the first."""
+
+    def __init__(self, on_sleep: Callable[[float], object]) -> None:
+        self._now_s = 0.0
+        self._on_sleep = on_sleep
+
+    def monotonic(self) -> float:
+        return self._now_s
+
+    def sleep(self, pause_s: float) -> None:
+        self._now_s += pause_s
+        self._on_sleep(self._now_s)
+
+
+def test_a_file_that_still_grows_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    growing = tmp_path / "x"
+    growing.write_text("")
+
+    def grow(now_s: float) -> None:
+        if growing.stat().st_size < 100:  # written again, it would have another time
+            growing.write_text("x" * min(round(now_s * 10), 100))
+
+    clock = StandingTime(grow)
+    monkeypatch.setattr(lookup, "time", clock)
+    arguments = {"wait_for": str(growing), "every": 0.4, "stable_for": 2.0}
+    assert lookup.wait_for(Arguments(arguments))["waited_s"] == pytest.approx(12.0, abs=0.5)
+    assert growing.stat().st_size == 100
 
 
 # ---- archive, extract -----------------------------------------------------------------------------------------------
@@ -523,7 +534,12 @@ def test_sigterm_leaves_no_half_made_file_behind(tmp_path: Path) -> None:
     with (tmp_path / "large").open("wb") as large:
         large.truncate(4_000_000_000)  # a hole: no space, but long to read
     program = programs.start(File(operation="copy", arguments={"copy": "large", "to": "copy"}), tmp_path)
-    awaited(program, lambda: len(names(tmp_path)) == 2)
+
+    def under_way() -> bool:
+        assert program.poll() is None, program.communicate()
+        return len(names(tmp_path)) == 2
+
+    wait_until(under_way, "a file beside", programs.DEADLINE_S)
     program.send_signal(signal.SIGTERM)
     assert programs.end(program, tmp_path).status == -signal.SIGTERM
     assert names(tmp_path) == ["large"]

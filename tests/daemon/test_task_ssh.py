@@ -7,8 +7,7 @@ import os
 import shutil
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from tests.corpus import CORPUS, needs_corpus
 from tests.daemon import programs, sshd
 from tests.daemon.programs import Ended
 from tests.daemon.sshd import Sshd, needs_sshd
+from tests.waiting import wait_until
 
 pytestmark = needs_sshd
 
@@ -46,13 +46,6 @@ def kind(server: Sshd, script: str, **fields: Any) -> Ssh:
 
 def run(server: Sshd, folder: Path, script: str, env: dict[str, str] | None = None, **fields: Any) -> Ended:
     return programs.run(kind(server, script, **fields), folder, **(env or {}))
-
-
-def awaited(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + programs.DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def is_alive(pid_file: Path) -> bool:
@@ -147,7 +140,7 @@ def test_a_script_that_leaves_a_process_behind_ends(server: Sshd, tmp_path: Path
     script = f'sleep 1000 & echo $! >"{tmp_path}/pid"; echo done'
     ended = run(server, tmp_path, script)
     assert (ended.status, ended.stdout) == (0, "done\n")
-    awaited(lambda: not is_alive(tmp_path / "pid"))
+    wait_until(lambda: not is_alive(tmp_path / "pid"), "the end over there", programs.DEADLINE_S)
 
 
 # ---- No connection --------------------------------------------------------------------------------------------------
@@ -197,7 +190,7 @@ def test_a_connection_that_breaks_is_told_from_an_end_of_the_script(server: Sshd
     ended = run(server, tmp_path, script)
     assert ended.status == 255
     assert ended.message.startswith("no connection to 127.0.0.1, or it broke: ")
-    awaited(lambda: not is_alive(tmp_path / "pid"))
+    wait_until(lambda: not is_alive(tmp_path / "pid"), "the end over there", programs.DEADLINE_S)
 
 
 # ---- Being stopped --------------------------------------------------------------------------------------------------
@@ -211,7 +204,7 @@ def test_sigterm_stops_the_script_on_the_other_host_and_waits_for_its_end(server
         wait
     """
     program = programs.start(kind(server, script), tmp_path, PID=str(tmp_path / "pid"))
-    awaited(lambda: is_alive(tmp_path / "pid"))
+    wait_until(lambda: is_alive(tmp_path / "pid"), "the script over there", programs.DEADLINE_S)
     os.killpg(program.pid, signal.SIGTERM)
     ended = programs.end(program, tmp_path)
     assert (ended.status, ended.stdout) == (-signal.SIGTERM, "cleaned\n")
@@ -227,20 +220,22 @@ def test_a_script_that_ignores_sigterm_is_killed_with_what_it_started(server: Ss
     """
     env = {"PID": str(tmp_path / "pid"), "CHILD": str(tmp_path / "child")}
     program = programs.start(kind(server, script), tmp_path, **env)
-    awaited(lambda: is_alive(tmp_path / "pid") and is_alive(tmp_path / "child"))
+    wait_until(lambda: is_alive(tmp_path / "pid") and is_alive(tmp_path / "child"), "both", programs.DEADLINE_S)
     os.killpg(program.pid, signal.SIGTERM)
     assert programs.end(program, tmp_path).status == -signal.SIGTERM
-    awaited(lambda: not is_alive(tmp_path / "pid") and not is_alive(tmp_path / "child"))
+    wait_until(
+        lambda: not is_alive(tmp_path / "pid") and not is_alive(tmp_path / "child"), "their end", programs.DEADLINE_S
+    )
 
 
 def test_a_killed_client_stops_the_script_on_the_other_host(server: Sshd, tmp_path: Path) -> None:
     program = programs.start(kind(server, f'echo $$ >"{tmp_path}/pid"; sleep 1000'), tmp_path)
-    awaited(lambda: is_alive(tmp_path / "pid"))
+    wait_until(lambda: is_alive(tmp_path / "pid"), "the script over there", programs.DEADLINE_S)
     children = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
     for pid in [*map(int, children), program.pid]:
         os.kill(pid, signal.SIGKILL)
     program.communicate()
-    awaited(lambda: not is_alive(tmp_path / "pid"))
+    wait_until(lambda: not is_alive(tmp_path / "pid"), "the end over there", programs.DEADLINE_S)
 
 
 def test_a_connection_that_does_not_come_about_can_be_given_up(server: Sshd, tmp_path: Path) -> None:

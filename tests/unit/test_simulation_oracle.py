@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from pyflowd.clock import US
@@ -170,15 +170,19 @@ class Model:
             held |= set(job.plan.locks)
 
     def _give_pool(self) -> None:
-        """In the order of their coming; what is missing for an earlier one is kept for it."""
-        used = sum(job.plan.units for job in self._live() if job.state == "runs")
+        """In the order of their coming; what is missing for an earlier one is kept for it, but not from those whose run
+        holds a lock: the earlier one may wait for it."""
+        used, kept = sum(job.plan.units for job in self._live() if job.state == "runs"), 0
         for job in list(self.for_pool):
             if self._running() >= self.max_tasks:
                 break
-            if used + job.plan.units <= self.pool_size or not used:
+            taken = used if job.plan.locks else used + kept
+            if taken + job.plan.units <= self.pool_size or not taken:
                 self.for_pool.remove(job)
                 self._start(job)
-            used += job.plan.units
+                used += job.plan.units
+            else:
+                kept += job.plan.units
 
 
 SECONDS = st.integers(0, 25).flatmap(lambda minutes: st.integers(1, 59).map(lambda rest: 60 * minutes + rest))
@@ -200,8 +204,13 @@ def plans(draw: st.DrawFn) -> list[Plan]:
     ]
 
 
+def plan(name: str, took_s: int, units: int, *locks: str) -> Plan:
+    return Plan(name, 5, took_s, Overlap.SKIP, locks, units, 1)
+
+
 @settings(max_examples=40, deadline=None)
 @given(plans(), st.integers(1, 3), st.integers(1, 4))
+@example([plan("a", 1, 1), plan("b", 1, 1, "x"), plan("c", 301, 2)], 2, 2)
 def test_the_simulation_and_the_model_agree(made: list[Plan], pool_size: int, max_tasks: int) -> None:
     model = Model(made, pool_size, max_tasks)
     model.run()
