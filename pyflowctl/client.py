@@ -43,38 +43,23 @@ from pyflowd.protocol.requests import (
     StartRun,
     WatchRun,
 )
-from pyflowd.protocol.views import (
-    Alive,
+from pyflowd.protocol.views import Alive, ArtifactOpen, BackupOpen, Done, Failure, LogClose, LogOpen, Part, Reply
+from pyflowd.protocol.views_host import BackupView, DrainView, HealthView, HostView, StoreCheckView, VersionView
+from pyflowd.protocol.views_runs import (
     AnswerView,
     ApprovalPage,
     ApprovalView,
-    ArtifactOpen,
     ArtifactPage,
     ArtifactView,
-    BackupOpen,
-    BackupView,
     CachePage,
     CacheView,
     ClearedView,
-    DefinitionView,
-    Done,
-    DrainView,
-    Failure,
-    HealthView,
-    HostView,
-    LogClose,
-    LogOpen,
-    Part,
-    Reply,
     RunPage,
     RunView,
-    StoreCheckView,
     TaskPage,
     TaskView,
-    VersionView,
-    WorkflowPage,
-    WorkflowView,
 )
+from pyflowd.protocol.views_workflows import DefinitionView, WorkflowPage, WorkflowView
 from pyflowd.protocol.words import FRAME_MAX
 
 _ERRORS = {error.code: error for error in (UsageError, NotFound, Unavailable, Forbidden, Refused)}
@@ -111,10 +96,13 @@ class OpenBackup(msgspec.Struct, frozen=True):
 Answer = Reply | OpenLog | OpenArtifact | OpenBackup | LogClose
 
 
-def connect(*, root: str | None = None, socket: str | None = None, timeout_s: float = link.TIMEOUT_S) -> Client:
+def connect(
+    *, root: str | None = None, socket: str | None = None, timeout_s: float = link.TIMEOUT_S, token: str | None = None
+) -> Client:
     """A client of the daemon at `socket`, or below `root`, or of the one that `pyflowctl` would use.
 
     Raises Unavailable or Forbidden. `timeout_s`: longest silence; the daemon says every few seconds that it lives.
+    `token`: as of `Hello`.
     """
     named = {"--root": root, "--socket": socket}
     path, remedy = link.socket_path({option: value for option, value in named.items() if value})
@@ -123,7 +111,7 @@ def connect(*, root: str | None = None, socket: str | None = None, timeout_s: fl
     except link.ClientError as error:
         raise (Forbidden if error.exit_status == Forbidden.exit_status else Unavailable)(str(error)) from None
     try:
-        return Client(connection, timeout_s)
+        return Client(connection, timeout_s, token)
     except BaseException:
         connection.close()
         raise
@@ -132,13 +120,13 @@ def connect(*, root: str | None = None, socket: str | None = None, timeout_s: fl
 class Client:
     """One connection. Close it, or use it in `with`."""
 
-    def __init__(self, connection: _socket.socket, timeout_s: float) -> None:
+    def __init__(self, connection: _socket.socket, timeout_s: float, token: str | None = None) -> None:
         self._connection = connection
         self._buffer = bytearray()
         self._descriptors: list[int] = []
         self._answering = False
         connection.settimeout(timeout_s)
-        self._send(frame(Hello()))
+        self._send(frame(Hello(token=token)))
         greeting = [said for said in self._answers() if isinstance(said, VersionView)]
         self.daemon = _present(greeting[0] if greeting else None)
         """Who answered the greeting."""
@@ -155,6 +143,29 @@ class Client:
             os.close(fd)
         self._descriptors = []
 
+    def interrupt(self) -> None:
+        """From another thread: whoever waits for an answer gets Unavailable at once. Close it there, as ever."""
+        try:
+            self._connection.shutdown(_socket.SHUT_RDWR)
+        except OSError:
+            pass  # it is closed already
+
+    def broken(self) -> bool:
+        """Whether the daemon has closed the connection, or an answer was not used up: ask by another one."""
+        if self._answering or self._buffer:
+            return True
+        timeout_s = self._connection.gettimeout()
+        self._connection.settimeout(0)  # with another one Python waits for bytes before it asks for them
+        try:
+            self._connection.recv(1, _socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        finally:
+            self._connection.settimeout(timeout_s)
+        return True
+
     def ask(self, request: Request) -> Iterator[Answer]:
         """The replies to one request, as they come; the iterator is to be used up before the next request.
 
@@ -162,7 +173,11 @@ class Client:
         """
         if self._answering:
             raise RuntimeError("the answer to the request before has not been used up")
-        self._send(frame(request))
+        try:
+            data = frame(request)
+        except ValueError as error:
+            raise Refused(f"{error}: it is too long to be sent") from None
+        self._send(data)
         self._answering = True
         return self._answers()
 

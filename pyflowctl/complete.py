@@ -11,7 +11,10 @@ from collections.abc import Iterable, Iterator
 from pyflowctl.client import Client, connect
 from pyflowd.errors import PyflowError
 from pyflowd.protocol.requests import GetGraph, ListChanges, ListRuns, ListSecrets, ShowWorkflow
-from pyflowd.protocol.views import ChangePage, DefinitionView, GraphView, RunView, SecretPage
+from pyflowd.protocol.tokens import ListTokens, TokenPage
+from pyflowd.protocol.views_host import SecretPage
+from pyflowd.protocol.views_runs import RunView
+from pyflowd.protocol.views_workflows import ChangePage, DefinitionView, GraphView
 from pyflowd.render.grammar import (
     BY_NAME,
     COMMANDS,
@@ -20,6 +23,7 @@ from pyflowd.render.grammar import (
     IMPORTS,
     SECRET_ACTIONS,
     SHELLS,
+    TOKEN_ACTIONS,
     CommandSpec,
     Option,
 )
@@ -31,7 +35,7 @@ DIGITS = 12
 """Of a digest: as `pyflowctl history --definition` shows it."""
 _ASKED = {
     "workflow", "version", "paused", "run", "live-run", "waiting-run", "task", "task-of", "item", "approval",
-    "artifact", "param", "secret",
+    "artifact", "param", "secret", "token",
 }  # fmt: skip
 """Kinds that the daemon knows."""
 _HARMLESS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.,:@%+-=/[]")
@@ -116,6 +120,8 @@ def _names(kinds: str, arguments: list[str], values: dict[str, str], current: st
         yield from ((shell, "") for shell in SHELLS)
     if "secret-action" in wanted:
         yield from ((action, "") for action in SECRET_ACTIONS)
+    if "token-action" in wanted:
+        yield from ((action, "") for action in TOKEN_ACTIONS)
     if not _ASKED & set(wanted):
         return
     try:
@@ -142,6 +148,10 @@ def _known(client: Client, wanted: list[str], arguments: list[str]) -> Iterator[
         for answer in client.ask(ListSecrets()):
             if isinstance(answer, SecretPage):
                 yield from ((view.name, view.provider) for view in answer.secrets if view.provider == "store")
+    if "token" in wanted and arguments[:1] == ["revoke"]:
+        for answer in client.ask(ListTokens()):
+            if isinstance(answer, TokenPage):
+                yield from ((str(view.token), view.label or view.sort.value) for view in answer.tokens)
     if "param" in wanted and arguments:
         for answer in client.ask(ShowWorkflow(workflow=arguments[0])):
             if isinstance(answer, DefinitionView):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pyflowctl import link
 from pyflowctl.client import Client, connect
-from pyflowd.protocol.views import DefinitionView
+from pyflowd.protocol.views_workflows import DefinitionView
 from pyflowd.render import commandline, diff, render_diff, render_json
 from pyflowd.render.commandline import Words
 from pyflowd.render.layout import Style, page

@@ -10,7 +10,7 @@ from pyflowctl import link
 from pyflowctl.client import connect
 from pyflowd import paths
 from pyflowd.errors import PyflowError, Unavailable
-from pyflowd.protocol.views import HealthView
+from pyflowd.protocol.views_host import HealthView
 from pyflowd.render import render_host, render_json
 from pyflowd.render.commandline import Words
 from pyflowd.render.layout import Style, page, zone_of

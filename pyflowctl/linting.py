@@ -74,8 +74,21 @@ def _take(paths: list[str], pid: int, reading: int) -> list[Problem]:
     return _check_share(paths) if status else msgspec.msgpack.decode(data, type=list[Problem])
 
 
+def check_text(label: str, data: bytes, *, stem: str, is_json: bool) -> tuple[list[Problem], Assembled]:
+    """One text by itself, as an editor has it: nothing lies beside it, nothing of a host is known. Its problems in
+    their order, and what became of it."""
+    assembled = assemble(Part(label=label, data=data, is_json=is_json), stem=stem)
+    hazards, texts = check_shell_texts(label, assembled)
+    checked = _Checked(label, [*assembled.problems, *advise(label, assembled), *hazards], assembled, texts)
+    return _with_shell_syntax([checked]), assembled
+
+
 def _check_group(paths: list[str]) -> list[Problem]:
-    checked = [_check_file(path) for path in paths]
+    return _with_shell_syntax([_check_file(path) for path in paths])
+
+
+def _with_shell_syntax(checked: list[_Checked]) -> list[Problem]:
+    """All problems of files, with what a shell says of their texts, which are read together."""
     texts = [text for each in checked for text in each.texts]
     found = faults([text.shell_text for text in texts])
     problems, at = [], 0

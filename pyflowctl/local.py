@@ -101,6 +101,10 @@ def _run(argv: list[str]) -> int:
             from pyflowctl.storecheck import run_check
 
             return run_check(words, _style_of(words))
+        case "dashboard":
+            from pyflowctl.dashboard import run_dashboard
+
+            return run_dashboard(words, _style_of(words))
         case "doctor":
             from pyflowctl.doctor import doctor
 

@@ -17,7 +17,7 @@ from pyflowctl.exporting import definition_of
 from pyflowd.clock import US
 from pyflowd.errors import NotFound, Refused, Unavailable, UsageError, nearest
 from pyflowd.protocol.requests import GetSimulationBasis
-from pyflowd.protocol.views import BasisPage, SimulationBasis
+from pyflowd.protocol.views_workflows import BasisPage, SimulationBasis
 from pyflowd.render import commandline, render_json
 from pyflowd.render.commandline import Words
 from pyflowd.render.layout import Style, page

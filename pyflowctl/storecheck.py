@@ -8,7 +8,7 @@ from pyflowctl import link
 from pyflowctl.client import connect
 from pyflowctl.restoring import place
 from pyflowd.errors import Refused, Unavailable
-from pyflowd.protocol.views import StoreCheckView
+from pyflowd.protocol.views_host import StoreCheckView
 from pyflowd.render.commandline import Words
 from pyflowd.render.layout import Style, page
 from pyflowd.render.render_json import encode

@@ -28,6 +28,8 @@ from pyflowctl.link import (
 )
 from pyflowctl.packing import FRAME_MAX, Value, pack
 
+PATIENCE_S = 3.0
+"""Somebody at a terminal is told after so long that there is no answer yet."""
 LOCAL_COMMANDS = (
     "help",
     "lint",
@@ -39,6 +41,7 @@ LOCAL_COMMANDS = (
     "diff",
     "simulate",
     "completion",
+    "dashboard",
     "doctor",
     "restore",
     "fsck",
@@ -50,7 +53,8 @@ VALUED_OPTIONS = (
     "-p", "--param", "--key", "-n", "--lines", "--limit", "--since", "--state", "--from",
     "--cron", "--timezone", "--dst", "--run", "--only", "--comment", "--choose", "--to", "--file", "--user",
     "--after", "--explain", "--at", "--slot", "--for", "--trigger", "--parallel", "--backfill",
-    "--duration", "--body", "--header", "--into", "--workflow",
+    "--duration", "--body", "--header", "--into", "--workflow", "--before", "--until", "--fate",
+    "--label", "--level", "--expires", "--port",
 )  # fmt: skip
 """Options that take a value; a test compares them with the grammar."""
 RECONNECT_PAUSE_S = 0.1
@@ -241,8 +245,8 @@ def answer_timeout_s() -> float:
 
 def show(frames: Frames, timeout_s: float, options: dict[str, str]) -> int:
     """Show frames until the last one; its exit status."""
+    frame = _first(frames, timeout_s)
     while True:
-        frame = frames.next(timeout_s)
         if frame is None:
             raise ClientError(
                 f"the daemon has said nothing for {timeout_s:g} s; see: systemctl status pyflowd", UNAVAILABLE_STATUS
@@ -268,6 +272,17 @@ def show(frames: Frames, timeout_s: float, options: dict[str, str]) -> int:
                 return show_logs(frames, frame, timeout_s, terminal, wants_colour(colour, terminal))
             case _:
                 pass  # "alive", or what a newer daemon says beyond this client
+        frame = frames.next(timeout_s)
+
+
+def _first(frames: Frames, timeout_s: float) -> list[Value] | None:
+    """The first frame. Who waits at a terminal is told so: systemd takes connections for a daemon that cannot start."""
+    if timeout_s > PATIENCE_S and posix.isatty(2):
+        if (frame := frames.next(PATIENCE_S)) is not None:
+            return frame
+        write(2, b"pyflowctl: pyflowd does not answer yet; is it starting? See: systemctl status pyflowd\n")
+        timeout_s -= PATIENCE_S
+    return frames.next(timeout_s)
 
 
 def interrupted(words: list[str], look: str = "") -> str:

@@ -36,14 +36,17 @@ from pyflowd.handlers.handlers import Handlers
 from pyflowd.handlers.handlers_approvals import ApprovalHandlers
 from pyflowd.handlers.handlers_backfill import BackfillHandlers
 from pyflowd.handlers.handlers_logs import LogHandlers
+from pyflowd.handlers.handlers_metrics import MetricsHandlers, Surroundings
 from pyflowd.handlers.handlers_notify import NotificationHandlers
 from pyflowd.handlers.handlers_runs import RunHandlers
+from pyflowd.handlers.handlers_saving import SaveHandlers
 from pyflowd.handlers.handlers_secrets import SecretHandlers
+from pyflowd.handlers.handlers_tokens import TokenHandlers
 from pyflowd.handlers.handlers_upkeep import UpkeepHandlers
 from pyflowd.journal import Journal
 from pyflowd.keeper.memory import close_memory
 from pyflowd.model.kinds import Notify
-from pyflowd.paths import Paths
+from pyflowd.paths import SYSTEM, Paths
 from pyflowd.protocol.words import Level
 from pyflowd.runtime import launch
 from pyflowd.runtime.admission import Admission
@@ -55,6 +58,7 @@ from pyflowd.runtime.context import TaskNames
 from pyflowd.runtime.dispatcher import Dispatcher
 from pyflowd.runtime.drain import Drain
 from pyflowd.runtime.endings import Endings
+from pyflowd.runtime.errands import Errands
 from pyflowd.runtime.event_journal import EventJournal
 from pyflowd.runtime.event_sources import EventSources
 from pyflowd.runtime.expectation_watch import Expectations
@@ -68,6 +72,7 @@ from pyflowd.runtime.last_words import LastWords
 from pyflowd.runtime.launcher import Launcher
 from pyflowd.runtime.live import LiveRun
 from pyflowd.runtime.live_settings import LiveSettings, Take
+from pyflowd.runtime.metrics import Metrics
 from pyflowd.runtime.notify_spool import Notifier
 from pyflowd.runtime.retention import Retirement
 from pyflowd.runtime.runs import Runs
@@ -76,6 +81,7 @@ from pyflowd.runtime.scratch import Scratch
 from pyflowd.runtime.secret_lookups import SecretLookups
 from pyflowd.runtime.service import Service
 from pyflowd.runtime.tasklogs import TaskLogs
+from pyflowd.runtime.tokens import Tokens
 from pyflowd.runtime.upkeep_jobs import UpkeepJobs
 from pyflowd.runtime.workflows import Workflows
 from pyflowd.secrets.secrets_resolver import Resolver
@@ -120,6 +126,7 @@ class Daemon:
         host = launch.read_host(dict(os.environ), paths.workflows, default_user)
         admission = Admission(self.runs, self.pool, {**host.passed_on, "PATH": host.own.path, "HOME": host.own.home})
         self.workflows = Workflows(self.store, self.runs, admission, self.store.instance, zone)
+        self.workflows.note = self.health.note
         self.calendars = self.workflows.calendars = CalendarWatch(
             paths.settings, zone, clock, self.pool, put=self.workflows.slots.put_almanac, note=self.health.note
         )
@@ -147,12 +154,17 @@ class Daemon:
         self.retirement.audit_age_s = self.settings.audit_age_s
         self.backfills = Backfills(self.workflows)
         access = self.access = Access(self.runs, self.workflows, self.backfills, _groups(self.settings))
+        known = peer.roles(os.geteuid(), access.groups)
+        self.tokens = Tokens(self.runs, self.health, known)
+        self.tokens.proxy_level = self.settings.web_proxy_level
         audit = Audit(self.runs, self.health)
         of_runs = RunHandlers(
             self.store, self.runs, self.workflows, self.definitions, self.sampler, self.health, access, audit
         )
         self.expectations = Expectations(self.workflows, self.notifier)
         of_hooks = HookHandlers(self.events.starts, self.secrets, self.pool, self.health, audit, access.judges)
+        metrics, errands = Metrics(self.runs.of_turn), Errands(self.pool)
+        of_hooks.delivered = metrics.delivered
         upkeep = UpkeepJobs(self.pool)
         self.live_settings = LiveSettings(
             paths.settings, self.settings, self._takers(http, endings), self.runs, self.health.note
@@ -166,14 +178,16 @@ class Daemon:
                 self.runs, self.workflows, upkeep, paths, Drain(self.runs, self.workflows, self.health),
                 self.live_settings,
             ),
-            self.live_settings,
+            TokenHandlers(self.tokens, access, audit, None if paths == SYSTEM else os.geteuid()),
+            self.live_settings, MetricsHandlers(of_runs, metrics, self._surroundings(paths)),
+            SaveHandlers(of_runs, errands, self.live_settings),
         )  # fmt: skip
         console = Console(handlers.handle, clock, zone.name)
-        known = peer.roles(os.geteuid(), access.groups)
         self.control = Control(
             listeners() or listen(paths.socket), self.selector, self.timers, clock, known,
-            Answers(request=framed(handlers.handle), command=console.answer),
+            Answers(request=framed(handlers.handle), command=console.answer, tokens=self.tokens),
         )  # fmt: skip
+        self.tokens.ended = self.control.review_when_answered
         self.link = KeeperLink(paths.keeper, paths.label, spawn=spawn_keeper)
         self.health.watch_cgroups(lambda: self.link.cgroups)
         self.launcher = launcher = Launcher(
@@ -195,8 +209,16 @@ class Daemon:
             hooks=of_hooks, upkeep=upkeep,
             backfills=self.backfills, expectations=self.expectations,
             clock_steps=ClockSteps(self.runs, self.health), service=self.service,
-            journal=EventJournal(journal, self.runs.of_turn, last_words, self.selector, clock),
+            journal=EventJournal(journal, self.runs.of_turn, last_words, self.selector, clock), metrics=metrics,
+            errands=errands,
         )  # fmt: skip
+
+    def _surroundings(self, paths: Paths) -> Surroundings:
+        return Surroundings(
+            keeper_is_up=lambda: bool(self.dispatcher.epoch),
+            connections=lambda: len(self.control.connections),
+            folders={"state": paths.state, "log": paths.log},
+        )
 
     def _secret(self) -> str:
         """Of this store: what only it may be able to compute."""
@@ -229,6 +251,9 @@ class Daemon:
         def audit_age(found: Settings) -> None:
             self.retirement.audit_age_s = found.audit_age_s
 
+        def edit(_: Settings) -> None:
+            """Looked at when somebody saves."""
+
         def samples(found: Settings) -> None:
             self.sampler.interval_us = round(found.sample_interval_s * US)
 
@@ -239,17 +264,21 @@ class Daemon:
         def almanac(_: Settings) -> None:
             """The watch of calendars reads the same file, and what it names, beside."""
 
+        def proxy_level(found: Settings) -> None:
+            self.tokens.take_proxy_level(found.web_proxy_level)
+
         return {
             "max_tasks": most_tasks, "log_max_bytes": logs, "run_log_max_bytes": logs, "artifact_max_bytes": artifacts,
             "retention": retention, "sample_interval_s": samples, "pools": pools, "channels": self.notifier.take,
             "notify": self.notifier.take, "calendars": almanac, "blackouts": almanac,
             "group_read": self._take_groups, "group_operate": self._take_groups, "group_admin": self._take_groups,
-            "audit_age_s": audit_age,
+            "audit_age_s": audit_age, "edit": edit, "web_proxy_level": proxy_level,
         }  # fmt: skip
 
     def _take_groups(self, found: Settings) -> None:
         self.access.groups = _groups(found)
-        self.control.take_roles(peer.roles(os.geteuid(), self.access.groups))
+        self.tokens.roles = peer.roles(os.geteuid(), self.access.groups)
+        self.control.take_roles(self.tokens.roles)
 
     def _send(self, kind: Notify, live: LiveRun, names: TaskNames) -> str:
         """The message of a `notify` task, into the spool; the reason where it cannot be. Raises ExpressionError."""
@@ -295,6 +324,7 @@ class Daemon:
         self.definitions.start()
         self.definitions.when_settled(self.workflows.slots.release)
         self._every(lambda: RETENTION_EVERY_US, self.retirement.begin)
+        self._every(lambda: RETENTION_EVERY_US, self.tokens.prune)
         self._every(lambda: STORE_LOOK_EVERY_US, self.store.look)
         self._every(lambda: self.sampler.interval_us, self._sample)
         self.control.start()
@@ -304,7 +334,7 @@ class Daemon:
         """What the store says is taken up. Raises StoreError where it makes no sense: then the file is damaged."""
         try:
             yield
-        except (msgspec.MsgspecError, IllegalEvent) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, IllegalEvent) as error:
             raise self.store.damaged(str(error)) from error
 
     def _every(self, period_us: Callable[[], int], call: Callable[[], object]) -> None:

@@ -220,6 +220,15 @@ class RunEnded(Struct, frozen=True, array_like=True, tag="run_ended"):
     error: str = ""
 
 
+class RunSeen(Struct, frozen=True, array_like=True, tag="run_seen"):
+    """Somebody has taken note that the run failed, or (`seen` False) it is to be looked at again."""
+
+    at_us: int
+    by: str
+    workflow: str
+    seen: bool = True
+
+
 # ---- Facts of the host ----------------------------------------------------------------------------------------------
 
 
@@ -456,4 +465,4 @@ HostEvent = (
     | HostUndrained
     | SettingsChanged
 )
-StoredEvent = Event | TaskSettled | RunEnded | HostEvent
+StoredEvent = Event | TaskSettled | RunEnded | RunSeen | HostEvent

@@ -6,20 +6,21 @@ Read with the same tables as definitions, so a mistake is told in the same way: 
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
+from typing import Any
 
 from msgspec import Struct
 
-from pyflowd.errors import Refused
-from pyflowd.language import fields
+from pyflowd.language import fields, settings_file
 from pyflowd.language.calendars_settings import read_blackouts, read_calendars
 from pyflowd.language.definition_places import read_pools
-from pyflowd.language.document import DocumentError
-from pyflowd.language.document_yaml import parse_yaml
-from pyflowd.language.fields import Enough, Report, Table, read
-from pyflowd.model.problem import Problem, Severity
+from pyflowd.language.document import Mapping
+from pyflowd.language.fields import Report, Table, read
 from pyflowd.model.workflow import Journal, Retention
 from pyflowd.notify.notify import HostRule
 from pyflowd.notify.notify_channels import Channel, judge_rules, read_channels, read_host_rules
+from pyflowd.paths import SYSTEM
+from pyflowd.protocol.words import Level
 from pyflowd.schedules.calendars import Blackout, Calendar
 from pyflowd.secrets.secrets_model import Provider
 from pyflowd.secrets.secrets_settings import read_providers
@@ -61,8 +62,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     group_operate: tuple[str, ...] = ("pyflow-op",)
     group_admin: tuple[str, ...] = ()
     """Unix groups whose members have this level on the host; root and the daemon's own account are admin anyway."""
+    edit: bool = False
+    """Whether administrators may change definitions through the control socket, as the dashboard's editor does."""
     audit_age_s: float = 400 * 86_400.0
     """How long the record of who did what is kept."""
+    web_proxy_level: Level = Level.NONE
+    """The most that people may do for whom only the web front's proxy vouches; NONE: it vouches for nobody."""
     pools: dict[str, int] = {}
     """Slots of the pools that tasks share; in place of what definitions declare."""
     channels: dict[str, Channel] = {}
@@ -124,7 +129,9 @@ SETTINGS = Table(
         "group_read": ("group_read", fields.one_or_more(fields.group)),
         "group_operate": ("group_operate", fields.one_or_more(fields.group)),
         "group_admin": ("group_admin", fields.one_or_more(fields.group)),
+        "edit": ("edit", fields.boolean),
         "audit_age": ("audit_age_s", fields.positive_duration_s),
+        "web_proxy_level": ("web_proxy_level", partial(fields.choice, {each.name.lower(): each for each in Level})),
         "pools": ("pools", read_pools),
         "channels": ("channels", read_channels),
         "notify": ("notify", read_host_rules),
@@ -137,40 +144,16 @@ SETTINGS = Table(
 
 
 def load(path: str) -> Settings:
-    """The settings of the file at `path`; all defaults where there is none. Raises Refused with every problem."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except FileNotFoundError:
-        return Settings()
-    except OSError as error:
-        raise Refused(f"{path}: {error.strerror}") from error
-    return parse(path, data)
+    """The settings of the file at `path`; all defaults where there is none. Raises Refused with every problem; those
+    of the system instance also where others could have written them.
+    """
+    return parse(path, settings_file.load(path, strict=path == SYSTEM.settings))
 
 
 def parse(path: str, data: bytes) -> Settings:
     """The settings in `data`; a file of nothing but comments has none. Raises Refused with every problem."""
-    if not any(line.strip() and not line.lstrip().startswith(b"#") for line in data.splitlines()):
-        return Settings()
-    try:
-        document = parse_yaml(data)
-    except DocumentError as error:
-        raise Refused(f"{path}:{error.line}:{error.column}: {error}") from error
-    report = Report(path, document)
-    found = {}
-    try:
-        root = fields.mapping(document.root, report)
-        found = read(SETTINGS, root, report)
-        judge_rules(root, found.get("channels", {}), found.get("notify", ()), report)
-    except fields.Wrong as wrong:
-        report.wrong(document.mark, SETTINGS.what, wrong)
-    except Enough:
-        pass
-    errors = [problem for problem in report.problems if problem.severity is Severity.ERROR]
-    if errors:
-        raise Refused("\n".join(map(_line, errors)))
-    return Settings(**found)
+    return Settings(**settings_file.parse(path, data, SETTINGS, _judge))
 
 
-def _line(problem: Problem) -> str:
-    return str(problem)
+def _judge(root: Mapping, found: dict[str, Any], report: Report) -> None:
+    judge_rules(root, found.get("channels", {}), found.get("notify", ()), report)

@@ -7,6 +7,7 @@ for a minute, also that there is no such account. Accounts come, go, and come ag
 from __future__ import annotations
 
 import grp
+import os
 import pwd
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -47,7 +48,13 @@ class Kept(Generic[Key, Answer]):
         return answer
 
 
+def _groups(account: str) -> frozenset[int]:
+    return frozenset(os.getgrouplist(account, pwd.getpwnam(account).pw_gid))
+
+
 account_of_uid = Kept(pwd.getpwuid)
 account_named = Kept(pwd.getpwnam)
 group_of_gid = Kept(grp.getgrgid)
 group_named = Kept(grp.getgrnam)
+groups_of_account = Kept(_groups)
+"""Ids of all groups that an account is in when it logs in."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import signal
 
-import psutil
-
 
 def kill_session(session: int, marks: dict[str, str]) -> int:
     """Kill the processes of `session` whose environment has all `marks`; how many. What is not ours to see is left."""
+    import psutil  # costs 10 ms and memory, and this is rare
+
     killed = 0
     for pid in psutil.pids():
         try:

@@ -14,14 +14,14 @@ import selectors
 import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
-from pyflowd.base.peer import Peer, Roles, identify
+from pyflowd.base.peer import Peer, Roles, identify, nobody
 from pyflowd.base.timers import Timer, Timers
 from pyflowd.clock import US, Clock
-from pyflowd.errors import PyflowError, Unavailable
+from pyflowd.errors import Forbidden, PyflowError, Unavailable
 from pyflowd.protocol.frames import Command, Finish, Hello, Print, frame, opening_decoder, request_decoder
 from pyflowd.protocol.requests import GetVersion, Request
 from pyflowd.protocol.views import Alive, Failure
@@ -72,11 +72,32 @@ Item = Frame | Wait
 Answer = Iterator[Item]
 
 
+class Standing(NamedTuple):
+    """Who speaks with a token, with the rights of now."""
+
+    peer: Peer
+    holds_us: int
+    """Ask again after so long at the latest."""
+
+
+class Tokens(Protocol):
+    """Whom tokens stand for."""
+
+    def open(self, text: str, kernel: Peer) -> Standing:
+        """Raises Forbidden, Unavailable. `kernel`: who shows the token."""
+        ...
+
+    def renew(self, peer: Peer, *, used: bool) -> Standing:
+        """The same peer as it is now. Raises Forbidden. `used`: for a request, which keeps a session from ending."""
+        ...
+
+
 class Answers(NamedTuple):
     """What the control socket is given to answer with."""
 
     request: Callable[[Request, Peer], Answer]
     command: Callable[[Command, Peer], Answer]
+    tokens: Tokens
 
 
 class Connection:
@@ -84,6 +105,8 @@ class Connection:
 
     def __init__(self, sock: socket.socket, peer: Peer) -> None:
         self.sock = sock
+        self.uid = peer.uid
+        """By the kernel; `peer` may be somebody for whom it speaks."""
         self.peer = peer
         self.received = bytearray()
         self.greeted = False
@@ -101,6 +124,8 @@ class Connection:
         """Bytes of the first frame of `out` that have gone."""
         self.deadline: Timer | None = None
         self.alive: Timer | None = None
+        self.review: Timer | None = None
+        """When to ask again whom its token stands for."""
         self.closed = False
 
 
@@ -129,6 +154,7 @@ class Control:
         self._most = most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self._fresh: dict[Connection, None] = {}
         """Whose answers are to be pulled by the next `flush`, in order."""
+        self._is_to_review = False
 
     def start(self) -> None:
         self.listener.setblocking(False)
@@ -151,6 +177,9 @@ class Control:
         for connection in fresh:
             if not connection.closed:
                 self._pump(connection)
+        if self._is_to_review:
+            self._is_to_review = False
+            self.review()
 
     def has_work(self) -> bool:
         """Whether `flush` has something to do: a second request of a peer, or the rest of a long answer."""
@@ -203,11 +232,42 @@ class Control:
     def take_roles(self, known: Roles) -> None:
         """Also for those who are connected; what somebody is being told and would not be now ends."""
         self.known = known
+        self.review()
         for connection in list(self.connections):
             before = connection.peer
+            if before.carrier is not None:
+                continue
             connection.peer = msgspec.structs.replace(before, level=known.level(before.uid, before.groups))
             if connection.peer.level < before.level and connection.answer is not None:
                 self._close(connection)
+
+    def review_when_answered(self) -> None:
+        """At the end of the next `flush`: who asked for the end of his own token is answered first."""
+        self._is_to_review = True
+
+    def review(self) -> None:
+        """Tokens may have ended, or stand for less: whoever speaks with such a one is cut off."""
+        for connection in list(self.connections):
+            if connection.peer.token:
+                self._review(connection)
+
+    def _review(self, connection: Connection) -> None:
+        before = connection.peer
+        try:
+            self._stands(connection, self.answers.tokens.renew(before, used=False))
+        except Forbidden:
+            self._close(connection)
+            return
+        now = connection.peer
+        if connection.answer is not None and (now.level < before.level or before.groups - now.groups):
+            self._close(connection)
+
+    def _stands(self, connection: Connection, standing: Standing) -> None:
+        connection.peer = standing.peer
+        if connection.review:
+            connection.review.cancel()
+        due_us = self.clock.mono_us() + standing.holds_us
+        connection.review = self.timers.at(due_us, lambda: self._review(connection))
 
     def _close(self, connection: Connection) -> None:
         if connection.closed:
@@ -217,8 +277,8 @@ class Control:
         if connection in self._silent:
             del self._silent[connection]
         else:
-            self.per_user[connection.peer.uid] -= 1
-        for timer in (connection.deadline, connection.alive, connection.woken):
+            self.per_user[connection.uid] -= 1
+        for timer in (connection.deadline, connection.alive, connection.woken, connection.review):
             if timer:
                 timer.cancel()
         for left in connection.out:
@@ -280,7 +340,10 @@ class Control:
     def _begin(self, connection: Connection, body: bytes) -> None:
         try:
             if connection.greeted:
-                connection.answer = self.answers.request(request_decoder.decode(body), connection.peer)
+                request = request_decoder.decode(body)
+                if connection.peer.token and not self._renewed(connection):
+                    return
+                connection.answer = self.answers.request(request, connection.peer)
             else:
                 self._open(connection, opening_decoder.decode(body))
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -297,10 +360,19 @@ class Control:
             return
         self._fresh[connection] = None
 
+    def _renewed(self, connection: Connection) -> bool:
+        """False: its token is at its end, and so is the connection."""
+        try:
+            self._stands(connection, self.answers.tokens.renew(connection.peer, used=True))
+        except Forbidden as error:
+            self._refuse(connection, failure(error))
+            return False
+        return True
+
     def _count(self, connection: Connection) -> None:
         """It has asked something: from now on it has a place, if there is one. Raises Unavailable."""
         del self._silent[connection]
-        uid = connection.peer.uid
+        uid = connection.uid
         self.per_user[uid] += 1
         connected = len(self.connections) - len(self._silent)
         if uid != 0 and self.per_user[uid] > CONNECTIONS_PER_USER:
@@ -320,8 +392,17 @@ class Control:
             raise Unavailable(
                 f"this daemon speaks protocol {VERSION}, the client {opening.version}; restart pyflowd after an upgrade"
             )
+        if opening.token is not None:
+            self._speak(connection, opening.token)
         connection.answer = self.answers.request(GetVersion(), connection.peer)
         connection.greeted = True
+
+    def _speak(self, connection: Connection, token: str) -> None:
+        """For somebody else from now on. Raises Forbidden, Unavailable."""
+        if token:
+            self._stands(connection, self.answers.tokens.open(token, connection.peer))
+        else:
+            connection.peer = nobody(connection.peer)
 
     def _refuse(self, connection: Connection, why: Failure) -> None:
         connection.answer = iter(_failed(connection, why))

@@ -10,25 +10,14 @@ import msgspec
 from pyflowd.base.peer import Peer
 from pyflowd.control.control import Answer, Frame, Wait
 from pyflowd.model.states import RunState
+from pyflowd.protocol.figures import AttemptPage, OutcomesPage
 from pyflowd.protocol.frames import frame, parted
 from pyflowd.protocol.requests import Request
-from pyflowd.protocol.views import (
-    ApprovalPage,
-    ArtifactOpen,
-    ArtifactPage,
-    AuditPage,
-    BackupOpen,
-    Done,
-    EventPage,
-    LogClose,
-    LogOpen,
-    NextPage,
-    Reply,
-    RunPage,
-    SlotPage,
-    TaskPage,
-    WorkflowPage,
-)
+from pyflowd.protocol.tokens import TokenPage
+from pyflowd.protocol.views import ArtifactOpen, BackupOpen, Done, LogClose, LogOpen, Reply
+from pyflowd.protocol.views_host import AuditPage
+from pyflowd.protocol.views_runs import ApprovalPage, ArtifactPage, EventPage, RunPage, TaskPage
+from pyflowd.protocol.views_workflows import NextPage, SlotPage, WorkflowPage
 
 
 class Attached(NamedTuple):
@@ -43,7 +32,10 @@ Replies = Iterator[Spoken]
 EXIT_OF_RUN = {RunState.SUCCEEDED: 0, RunState.FAILED: 1, RunState.CANCELLED: 7}
 
 
-PAGES = (RunPage, TaskPage, WorkflowPage, SlotPage, EventPage, NextPage, ApprovalPage, ArtifactPage, AuditPage)
+PAGES = (
+    RunPage, TaskPage, WorkflowPage, SlotPage, EventPage, NextPage, ApprovalPage, ArtifactPage, AuditPage,
+    OutcomesPage, AttemptPage, TokenPage,
+)  # fmt: skip
 """Replies of one list, which may come in any number."""
 
 

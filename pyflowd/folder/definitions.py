@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import selectors
+from collections import Counter
 from collections.abc import Callable
 from itertools import count
 
@@ -30,7 +31,8 @@ from pyflowd.language.definition_kinds import KINDS
 from pyflowd.language.definition_uses import CODES
 from pyflowd.language.plugins import Known
 from pyflowd.model.problem import Problem, Severity
-from pyflowd.protocol.views import RunView, WorkflowView
+from pyflowd.protocol.views_runs import RunView
+from pyflowd.protocol.views_workflows import WorkflowView
 from pyflowd.runtime.workflows import Workflows
 
 AT_ONCE = 64
@@ -104,7 +106,8 @@ class Definitions:
 
     def start(self) -> None:
         """Open the books as they were, then look at the folder."""
-        self.catalog = Catalog(_row(*row) for row in self.workflows.store.rows("files"))
+        rows = (_row(*row) for row in self.workflows.store.rows("files"))
+        self.catalog = Catalog(row for row in rows if row.name not in self.workflows.unreadable)
         self.selector.register(self.loader, selectors.EVENT_READ, self._loaded)
         self.selector.register(self.watcher, selectors.EVENT_READ, self._scanned)
         self.selector.register(self.plugins, selectors.EVENT_READ, self._plugins_found)
@@ -155,14 +158,14 @@ class Definitions:
             for then in settled:
                 then()
 
-    def check_text(self, label: str, data: bytes, owner: int, then: Checked) -> None:
+    def check_text(self, label: str, data: bytes, owner: int, then: Checked, *, file: str = "") -> None:
         """Have a text from a client read by the child, as if it belonged to the uid `owner`; `then` is called in a
-        later turn with the result.
+        later turn with the result. `file`: as that file of the folder, with the drop-ins that this has.
         """
         token = f"text-{next(self._tokens)}"
         self._texts[token] = then
         stem, is_json = split_name(label.rsplit("/", 1)[-1])
-        self.loader.submit_text(token, label, data, stem=stem, is_json=is_json, owner=owner)
+        self.loader.submit_text(token, label, data, stem=stem, is_json=is_json, owner=owner, file=file)
         self._arm()
 
     def trace(self, label: str, data: bytes, then: Followed) -> None:
@@ -258,15 +261,26 @@ class Definitions:
         row = self.catalog.holder(name)
         return self.workflows.view(entry, list(row.problems) if row else [], last)
 
-    def views(self, last: dict[str, RunView], told: Told = lambda _: True) -> list[WorkflowView]:
-        """All workflows in force that may be `told`, and the files that have never had a good text, by name."""
-        found = [self.view(name, last.get(name)) for name in self.workflows.entries if told(name)]
+    def broken(self, told: Told = lambda _: True) -> list[WorkflowView]:
+        """The files that have never had a good text; those that may be `told`."""
+        found = []
         for row in self.catalog.rows:
             if row.name is None and row.problems and _may_be_told(row, told):
                 stem, _ = split_name(row.file)
                 problems = list(row.problems)
                 found.append(WorkflowView(workflow=stem, state="broken", file=row.file, problems=problems))
-        return sorted(found, key=lambda view: view.workflow)
+        return found
+
+    def states(self, told: Told) -> Counter[str]:
+        """How many workflows that may be `told` are in each state, by the words of `view` and `broken`."""
+        found: Counter[str] = Counter()
+        for name in filter(told, self.workflows.entries):
+            row = self.catalog.holder(name)
+            stale = row is not None and row.stale
+            found["paused" if self.workflows.is_paused(name) else "stale" if stale else "active"] += 1
+        broken = (row for row in self.catalog.rows if row.name is None and row.problems and _may_be_told(row, told))
+        found["broken"] = sum(1 for _ in broken)
+        return found
 
     # ---- Scans
 

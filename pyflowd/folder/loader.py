@@ -86,9 +86,14 @@ class Loader:
         """
         self._ask(FileRequest(self._folders, file, file in alone) for file in files)
 
-    def submit_text(self, token: str, label: str, data: bytes, *, stem: str, is_json: bool, owner: int = 0) -> None:
-        """Ask for a text that a client sent, the account `owner` by its uid; its result carries `token`."""
-        self._ask([TextRequest(token, label, stem, is_json, data, self._folders, owner)])
+    def submit_text(
+        self, token: str, label: str, data: bytes, *, stem: str, is_json: bool, owner: int = 0, file: str = ""
+    ) -> None:
+        """Ask for a text that a client sent, the account `owner` by its uid; its result carries `token`.
+
+        `file`: as which file of the folder it is meant, with the drop-ins that this has.
+        """
+        self._ask([TextRequest(token, label, stem, is_json, data, self._folders, owner, file)])
 
     def submit_trace(self, token: str, label: str, data: bytes, *, stem: str, is_json: bool) -> None:
         """Ask where the values of a stored definition come from; its result carries `token`."""

@@ -127,7 +127,8 @@ def check_text(request: TextRequest, known: Known | None = None) -> Loaded | Rej
         reader.owner = request.owner
     find = reader.template if request.folders else no_templates
     try:
-        assembled = assemble(main, (), find, stem=request.stem)
+        drop_ins = reader.drop_ins(request.file) if request.folders and request.file else []
+        assembled = assemble(main, drop_ins, find, stem=request.stem)
     except Changed:
         problem = _problem(request.label, "not_read", "its template changed while it was read", "try again")
         return Rejected(file=request.label, token=request.token, problems=(problem,))

@@ -94,6 +94,8 @@ class TextRequest(Struct, frozen=True, tag="text", array_like=True):
     folders: Folders | None = None
     owner: int = 0
     """Uid of whoever sent it: as if the file belonged to them."""
+    file: str = ""
+    """Whose drop-ins in the folders lie over it; empty: it has none."""
 
 
 class TraceRequest(Struct, frozen=True, tag="trace", array_like=True):

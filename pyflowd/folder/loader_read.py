@@ -81,6 +81,14 @@ class Reader:
         main = self._part(sources.files[file], Role.WORKFLOW)
         return [main, *(self._part(key, Role.DROP_IN) for key in sources.drop_ins(file))]
 
+    def drop_ins(self, file: str) -> list[Part]:
+        """Those of a file that need not be there, in their order. Raises Changed, Outside."""
+        listing = look_at(self._folders, file)
+        for key in listing.problems:
+            if key != file and key not in listing.entries:
+                raise _refused(listing, key)
+        return [self._part(key, Role.DROP_IN) for key in Sources(listing.entries, self._folders).drop_ins(file)]
+
     def template(self, name: str) -> Part | Missing:
         """The template of that name. Raises Changed, Outside."""
         listing = look_for_template(self._folders, name)

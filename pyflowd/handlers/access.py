@@ -26,17 +26,17 @@ _NONE = Groups()
 class Sight:
     """Which workflows somebody may see and operate; as things are when it is asked."""
 
-    __slots__ = ("_all", "_groups", "_peer", "level")
+    __slots__ = ("_all", "_groups", "level", "peer")
 
     def __init__(self, peer: Peer, groups: Mapping[str, Groups]) -> None:
         """`groups`: of the workflows that name some."""
-        self._peer = peer
+        self.peer = peer
         self._groups = groups
         self.level = peer.level
         self._all: bool | None = None
 
     def _is_in(self, names: Sequence[str]) -> bool:
-        return bool(names) and not self._peer.groups.isdisjoint(group_ids(names))
+        return bool(names) and not self.peer.groups.isdisjoint(group_ids(names))
 
     def sees(self, workflow: str) -> bool:
         if self.level is Level.ADMIN:
@@ -49,6 +49,8 @@ class Sight:
     def operates(self, workflow: str) -> bool:
         if self.level is Level.ADMIN:
             return True
+        if self.peer.cap < Level.OPERATE:
+            return False
         own = self._groups.get(workflow, _NONE)
         if own.operate_by:
             return self._is_in(own.operate_by)
@@ -60,6 +62,13 @@ class Sight:
             return True
         judged = self.sees if level is Level.READ else self.operates
         return level < Level.ADMIN and any(judged(workflow) for workflow in self._groups)
+
+    def exceptions(self) -> list[str]:
+        """Workflows that are seen and operated just where the level on the host says otherwise."""
+        if self.level is Level.ADMIN:
+            return []
+        usual = self.level >= Level.OPERATE
+        return [workflow for workflow in self._groups if self.sees(workflow) and self.operates(workflow) == usual]
 
     @property
     def sees_all(self) -> bool:
@@ -117,12 +126,14 @@ class Access:
             return ""
         sight = self.sight(peer)
         if not (peer.level >= needed.level if needed.about is About.HOST else sight.may_anywhere(needed.level)):
-            raise Forbidden(f"{peer.name} may not do this; {self._remedy(needed.level)}")
+            raise Forbidden(f"{_who(peer)} may not do this; {self._remedy(needed.level, peer)}")
         workflow = self._workflow(request, needed)
         if workflow and not sight.sees(workflow):
             raise self.unseen(request, workflow, peer)
         if workflow and needed.level is Level.OPERATE and not sight.operates(workflow):
-            raise Forbidden(f"{peer.name} may not operate {workflow}; {self._remedy_of(workflow)}")
+            if needed.about is not About.BACKFILL and not _run_of(request) and workflow not in self.workflows.entries:
+                raise self.unseen(request, workflow, peer)  # or what is hidden would be told from what there is not
+            raise Forbidden(f"{_who(peer)} may not operate {workflow}; {self._remedy_of(workflow, peer)}")
         return workflow
 
     def unseen(self, request: Request, workflow: str, peer: Peer) -> NotFound:
@@ -170,17 +181,27 @@ class Access:
 
     # ---- What would help
 
-    def _remedy(self, needed: Level) -> str:
+    def _remedy(self, needed: Level, peer: Peer) -> str:
+        if peer.is_nobody:
+            return "log in, or show a token; see: pyflowctl dashboard, pyflowctl token"
+        if peer.cap < needed:
+            return f"it is for level {peer.cap.name.lower()}; make one for more with: pyflowctl token create --level"
         groups = self.groups.get(needed)
         if not groups:
             return "only root and the account that pyflowd runs as may"
         return f"ask the administrator to make you a member of the group {' or '.join(groups)}"
 
-    def _remedy_of(self, workflow: str) -> str:
+    def _remedy_of(self, workflow: str, peer: Peer) -> str:
         own = self.workflows.rights.of.get(workflow, _NONE)
-        if not own.operate_by:
-            return self._remedy(Level.OPERATE)
+        if not own.operate_by or peer.cap < Level.OPERATE:
+            return self._remedy(Level.OPERATE, peer)
         return f"members of {' and '.join(own.operate_by)} may (operate_by in its file)"
+
+
+def _who(peer: Peer) -> str:
+    if peer.is_nobody:
+        return "who is not logged in"
+    return f"{peer.name} by token {peer.token}" if peer.token else peer.name
 
 
 def _run_of(request: Request) -> int:

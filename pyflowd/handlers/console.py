@@ -19,7 +19,8 @@ from pyflowd.errors import PyflowError, Unavailable, UsageError
 from pyflowd.model.states import RunState
 from pyflowd.protocol.frames import Again, Command, Finish, Passage, Print, frame
 from pyflowd.protocol.requests import GetLogs, GetRun, ListEvents, Request, WatchRun
-from pyflowd.protocol.views import Done, EventPage, LogClose, LogOpen, RunView
+from pyflowd.protocol.views import Done, LogClose, LogOpen
+from pyflowd.protocol.views_runs import EventPage, RunView
 from pyflowd.protocol.words import VERSION
 from pyflowd.render import commandline, render
 from pyflowd.render.commandline import Invocation

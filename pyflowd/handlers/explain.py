@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from msgspec.structs import replace
 
-from pyflowd.protocol.views import ExplanationView, FactView
+from pyflowd.protocol.views_runs import ExplanationView, FactView
 
 SCREEN_FACTS = 11
 """With the answer, the next steps and some that take two lines: the 24 lines of a small terminal."""
@@ -76,12 +76,12 @@ def deeper(facts: Iterable[FactView], by: int = 1) -> list[FactView]:
 
 
 def on_a_screen(view: ExplanationView) -> ExplanationView:
-    """With as many facts as fit a screen: the deepest go first, of those the last."""
+    """With as many facts as fit a screen: the deepest go first, of those the last; of what was said the first lines."""
     excess = len(view.facts) - SCREEN_FACTS
     if excess <= 1:  # one line more costs no more than saying that it is left out
         return view
     kept = list(range(len(view.facts)))
-    for number in sorted(kept, key=lambda number: (_weight(view.facts, number), number), reverse=True)[: excess + 1]:
+    for number in sorted(kept, key=lambda number: _weight(view.facts, number), reverse=True)[: excess + 1]:
         kept.remove(number)
     facts = [view.facts[number] for number in kept]
     return replace(view, facts=facts, left_out=len(view.facts) - len(facts))
@@ -91,7 +91,8 @@ _LEAST = frozenset({Code.EVENT, Code.RULE, Code.REQUESTED, Code.NOT_RUN, Code.DE
 """What is told last, and left out first."""
 
 
-def _weight(facts: Sequence[FactView], number: int) -> int:
-    """How early a fact is left out: a large number is early."""
+def _weight(facts: Sequence[FactView], number: int) -> tuple[int, int]:
+    """How early a fact is left out: what is larger goes earlier."""
     fact = facts[number]
-    return fact.depth + (4 if fact.code in _LEAST else 0)
+    within = -number if fact.code == Code.OUTPUT else number  # the last line mostly says why
+    return fact.depth + (4 if fact.code in _LEAST else 0), within

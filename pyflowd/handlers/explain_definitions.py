@@ -19,7 +19,7 @@ from pyflowd.model.problem import Problem, Severity
 from pyflowd.model.states import Fate
 from pyflowd.model.triggers import EventTrigger, FileTrigger, Schedule, UnitTrigger, WebhookTrigger, WorkflowTrigger
 from pyflowd.model.workflow import Overlap
-from pyflowd.protocol.views import FactView
+from pyflowd.protocol.views_runs import FactView
 from pyflowd.render.layout import clean, spoken
 from pyflowd.runtime.workflows import Entry
 from pyflowd.schedules.schedule import text_of

@@ -24,7 +24,8 @@ from pyflowd.handlers.explain import Code
 from pyflowd.handlers.explain_slot import SlotQuestion, SlotStanding, slot_reason
 from pyflowd.handlers.handlers_runs import RunHandlers
 from pyflowd.model.states import SlotReason
-from pyflowd.protocol.views import FactView, NextView, SlotView
+from pyflowd.protocol.views_runs import FactView
+from pyflowd.protocol.views_workflows import NextView, SlotView
 from pyflowd.render.sentences import sentence
 
 MINUTE_US = 60 * US

@@ -4,6 +4,7 @@ the live runs, and changes nothing.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 
 from pyflowd.clock import US
@@ -13,7 +14,7 @@ from pyflowd.handlers.explain import Code
 from pyflowd.handlers.explain_run import Obstacle, Standing
 from pyflowd.model.kinds import Approval, Call, ProcessKind, Wait
 from pyflowd.model.states import AttemptState, TaskState
-from pyflowd.protocol.views import StepView
+from pyflowd.protocol.views_runs import StepView
 from pyflowd.render.layout import clean, plural
 from pyflowd.runtime.live import LiveRun
 from pyflowd.runtime.runs import Runs
@@ -166,6 +167,13 @@ def _at_work(task: TaskRun, pid: int) -> str:
     return f"has been running as process {pid}" if pid else "has been running"
 
 
+def _choose(kind: Approval) -> str:
+    """What a command has to add: without a default it is refused where nothing is chosen."""
+    if not kind.choices or kind.default is not None:
+        return ""
+    return f" --choose {shlex.quote(clean(kind.choices[0]))}"
+
+
 def _approval(live: LiveRun, task: TaskRun, kind: Approval, since_us: int | None) -> Obstacle:
     who = ", ".join(each.replace("user:", "").replace("group:", "group ") for each in kind.allow) or "an operator"
     if kind.forbid_requester:
@@ -177,7 +185,7 @@ def _approval(live: LiveRun, task: TaskRun, kind: Approval, since_us: int | None
     ends = f"somebody answers, or at that time it is answered by itself ({kind.on_timeout})"
     step = StepView(
         text=ends if until_us is not None else "somebody answers", at_us=until_us,
-        command=f"pyflowctl approve {live.meta.run} {clean(task.name)}",
+        command=f"pyflowctl approve {live.meta.run} {shlex.quote(clean(task.name))}{_choose(kind)}",
     )  # fmt: skip
     return Obstacle(code=Code.APPROVAL, text=text, at_us=since_us, step=step)
 

@@ -14,7 +14,7 @@ from pyflowd.exit_status import exit_text, signal_name
 from pyflowd.handlers.explain import Code, deeper
 from pyflowd.handlers.explain_words import REASONS, RUN_STATES, TASK_STATES
 from pyflowd.model.states import RUN_TERMINAL, AttemptState, Reason, RunState, TaskState
-from pyflowd.protocol.views import ExplanationView, FactView, RunView, StepView, TaskView
+from pyflowd.protocol.views_runs import ExplanationView, FactView, RunView, StepView, TaskView
 from pyflowd.render.layout import clean, plural, values_text
 from pyflowd.render.render_tasks import items_text
 

@@ -9,7 +9,8 @@ from pyflowd.handlers.explain import Code, deeper
 from pyflowd.handlers.explain_run import Standing, run_facts, run_name, run_text, steps
 from pyflowd.handlers.explain_words import SLOT_REASONS, Skipped
 from pyflowd.model.states import Fate, SlotReason
-from pyflowd.protocol.views import ExplanationView, FactView, NextView, SlotView, StepView
+from pyflowd.protocol.views_runs import ExplanationView, FactView, StepView
+from pyflowd.protocol.views_workflows import NextView, SlotView
 from pyflowd.render.layout import clean
 
 _UNKNOWN = Skipped("for a reason that this version has no words for", "")

@@ -27,7 +27,7 @@ from pyflowd.handlers.handlers_runs import RunHandlers, named
 from pyflowd.handlers.view_tasks import Found, Look, RunOf, nodes
 from pyflowd.model.states import RUN_TERMINAL, TASK_TERMINAL, AttemptState, Reason, RunState, Section, TaskState
 from pyflowd.model.workflow import Task, TriggerRule
-from pyflowd.protocol.views import EventView, RunView, TaskView
+from pyflowd.protocol.views_runs import EventView, RunView, TaskView
 from pyflowd.protocol.words import HIDDEN
 from pyflowd.render import sentences
 from pyflowd.runtime.live import LiveRun

@@ -23,7 +23,7 @@ from pyflowd.handlers.explain_run import (
 from pyflowd.handlers.explain_words import RULES
 from pyflowd.model.states import RUN_TERMINAL, TASK_TERMINAL, Reason, TaskState
 from pyflowd.model.workflow import TriggerRule
-from pyflowd.protocol.views import EventView, ExplanationView, FactView, RunView, StepView
+from pyflowd.protocol.views_runs import EventView, ExplanationView, FactView, RunView, StepView
 from pyflowd.render.layout import clean, plural
 
 NEEDS_TOLD = 8

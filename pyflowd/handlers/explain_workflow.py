@@ -17,7 +17,7 @@ from pyflowd.handlers.explain_run import answer_us as run_answer_us
 from pyflowd.handlers.explain_slot import SlotStanding, slot_facts, slot_steps, slot_text
 from pyflowd.model.problem import Problem
 from pyflowd.model.states import RUN_TERMINAL, Fate, RunState
-from pyflowd.protocol.views import ExplanationView, FactView, StepView
+from pyflowd.protocol.views_runs import ExplanationView, FactView, StepView
 from pyflowd.render.layout import clean, plural
 
 PROBLEMS_TOLD = 3

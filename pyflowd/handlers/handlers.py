@@ -6,6 +6,7 @@ pulled after the turn's commit. So a reply promises only what has already happen
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -24,14 +25,21 @@ from pyflowd.handlers.handlers_backfill import BackfillHandlers
 from pyflowd.handlers.handlers_cache import CacheHandlers
 from pyflowd.handlers.handlers_definitions import DefinitionHandlers
 from pyflowd.handlers.handlers_explain import ExplainHandlers
+from pyflowd.handlers.handlers_figures import FigureHandlers
 from pyflowd.handlers.handlers_logs import LogHandlers
+from pyflowd.handlers.handlers_metrics import MetricsHandlers
 from pyflowd.handlers.handlers_notify import NotificationHandlers
 from pyflowd.handlers.handlers_places import PlaceHandlers
 from pyflowd.handlers.handlers_runs import PROGRESS_QUIET_US, RunHandlers
+from pyflowd.handlers.handlers_saving import SaveHandlers
 from pyflowd.handlers.handlers_secrets import SecretHandlers
 from pyflowd.handlers.handlers_simulation import SimulationHandlers
+from pyflowd.handlers.handlers_slots import SlotHandlers
+from pyflowd.handlers.handlers_timeline import TimelineHandlers
+from pyflowd.handlers.handlers_tokens import TokenHandlers
 from pyflowd.handlers.handlers_upkeep import UpkeepHandlers
 from pyflowd.model.states import RunState
+from pyflowd.protocol.figures import GetGrid, GetMetrics, GetSamples, GetTimeline, ListAttempts, ListOutcomes
 from pyflowd.protocol.requests import (
     AnswerApproval,
     CancelBackfill,
@@ -65,12 +73,14 @@ from pyflowd.protocol.requests import (
     ListSlots,
     ListWorkflows,
     MakeBackup,
+    MarkSeen,
     PauseWorkflow,
     RekeySecrets,
     Reload,
     RemoveSecret,
     Request,
     RerunRun,
+    SaveDefinition,
     SendNotification,
     SetSecret,
     ShowWorkflow,
@@ -79,20 +89,11 @@ from pyflowd.protocol.requests import (
     WatchRun,
     operation,
 )
-from pyflowd.protocol.views import (
-    Done,
-    EventPage,
-    EventView,
-    HealthView,
-    HostView,
-    NextPage,
-    NextView,
-    SettingsView,
-    SlotPage,
-    VersionView,
-    WorkflowPage,
-    WorkflowView,
-)
+from pyflowd.protocol.tokens import CreateToken, GetIdentity, ListTokens, OpenSession, RevokeToken
+from pyflowd.protocol.views import Done
+from pyflowd.protocol.views_host import HealthView, HostView, SettingsView, VersionView
+from pyflowd.protocol.views_runs import EventPage, EventView
+from pyflowd.protocol.views_workflows import NextPage, NextView, WorkflowPage, WorkflowView
 from pyflowd.protocol.words import Level
 from pyflowd.render import sentences
 from pyflowd.runtime.audit import Deed
@@ -103,6 +104,8 @@ from pyflowd.version import VERSION
 
 DAY_US = 86_400 * US
 PAGE = 200
+WORKFLOWS_A_TURN = 200
+"""Of which a turn tells: 3 ms."""
 EVENTS_PAGE = 50
 """Few enough that what is said of them fits one frame: a stream goes on from there over a restart."""
 EVENTS_LOOKED_AT = 1_000
@@ -130,7 +133,10 @@ class Handlers:
         expectations: Expectations,
         of_hooks: HookHandlers,
         of_upkeep: UpkeepHandlers,
+        of_tokens: TokenHandlers,
         settings: LiveSettings,
+        of_metrics: MetricsHandlers,
+        of_saving: SaveHandlers,
     ) -> None:
         self.settings = settings
         self.of_upkeep = of_upkeep
@@ -149,6 +155,7 @@ class Handlers:
         self.audit = of_runs.audit
         of_cache = CacheHandlers(of_runs)
         of_definitions = DefinitionHandlers(of_runs)
+        of_figures = FigureHandlers(of_runs)
         self._table: dict[type, Callable[[Any, Peer], Replies]] = {
             GetHost: self._host,
             GetRun: self.of_runs.get_run,
@@ -163,6 +170,7 @@ class Handlers:
             ListBackfills: of_backfills.list_backfills,
             CancelRun: self.of_runs.cancel_run,
             RerunRun: self.of_runs.rerun_run,
+            MarkSeen: self.of_runs.mark_seen,
             PauseWorkflow: self._pause,
             GetLogs: of_logs.get_logs,
             ListArtifacts: of_logs.list_artifacts,
@@ -173,8 +181,15 @@ class Handlers:
             ListApprovals: of_approvals.list_approvals,
             WatchRun: self.of_runs.watch_run,
             ListNext: self._next,
-            ListSlots: self._slots,
+            ListSlots: SlotHandlers(of_runs).list_slots,
             ListEvents: self._events,
+            ListOutcomes: of_figures.outcomes,
+            GetGrid: of_figures.grid,
+            ListAttempts: of_figures.attempts,
+            GetSamples: of_figures.samples,
+            GetTimeline: TimelineHandlers(of_runs).timeline,
+            GetMetrics: of_metrics.get,
+            SaveDefinition: of_saving.save,
             Explain: ExplainHandlers(of_runs, of_logs.logs).explain,
             Reload: self._reload,
             GetHealth: self._health,
@@ -195,6 +210,11 @@ class Handlers:
             CheckStore: of_upkeep.check,
             DrainHost: of_upkeep.drain,
             ListAudit: AuditHandlers(of_runs.store).records,
+            GetIdentity: of_tokens.identity,
+            CreateToken: of_tokens.create,
+            ListTokens: of_tokens.tokens_held,
+            RevokeToken: of_tokens.revoke,
+            OpenSession: of_tokens.open_session,
         }
 
     def handle(self, request: Request, peer: Peer) -> Replies:
@@ -237,10 +257,7 @@ class Handlers:
         seen = [run for run, each in sorted(self.runs.live.items()) if sight.sees(each.meta.workflow)]
         live = [self.of_runs.view(run, sight) for run in seen if self.store.one_or_none("run", run)]
         ended: dict[str, int] = dict(self.store.rows(f"ended_since{suffix}", *of, now_us - DAY_US))
-        if suffix:
-            failed = self.store.rows(f"failed_since{suffix}", *of, now_us - DAY_US, FAILED_SHOWN)
-        else:
-            failed = self.store.rows("runs_by_state", RunState.FAILED, RUN_MAX, now_us - DAY_US, FAILED_SHOWN)
+        failed = self.store.rows(f"failed_since{suffix}", *of, now_us - DAY_US, FAILED_SHOWN)
         yield HostView(
             version=VERSION,
             pid=self.health.pid,
@@ -262,6 +279,7 @@ class Handlers:
             ],
             approvals=self.of_approvals.waiting(sight),
             backfills=self.of_backfills.open_views(sight),
+            folder=self.definitions.folders.workflows,
         )
 
     def _health(self, _: GetHealth, peer: Peer) -> Replies:
@@ -288,16 +306,30 @@ class Handlers:
     # ---- Workflows
 
     def _workflows(self, _: ListWorkflows, peer: Peer) -> Replies:
+        """A piece a turn; at last what may be told of it by then."""
+        read: list[WorkflowView] = []
+        names = sorted(self.workflows.entries)
+        for at in range(0, len(names), WORKFLOWS_A_TURN):
+            if at:
+                yield NEXT_TURN
+            read += self._of_workflows(names[at : at + WORKFLOWS_A_TURN], self.access.sight(peer))
         sight = self.access.sight(peer)
-        newest = (views.run_view(row) for row in self.store.rows("newest_runs") if sight.sees(row[1]))
-        last = {view.workflow: self.of_runs.seen(view, sight) for view in newest}
-        found = [self._with_approvals(view, sight) for view in self.definitions.views(last, sight.sees)]
+        found = [view for view in read if view.workflow in self.workflows.entries and sight.sees(view.workflow)]
+        found += self.definitions.broken(sight.sees)
+        found.sort(key=lambda view: view.workflow)
         for at in range(0, len(found), PAGE):
             yield WorkflowPage(workflows=found[at : at + PAGE])
         # On a page of their own: one that is too long for a frame is cut in two, and would tell them twice.
         notes = self.definitions.notes(sight.sees_host)
         if not found or notes:
-            yield WorkflowPage(workflows=[], notes=notes)
+            yield WorkflowPage(workflows=[], notes=notes, folder=self.definitions.folders.workflows)
+
+    def _of_workflows(self, names: list[str], sight: Sight) -> list[WorkflowView]:
+        """Those of them that are in force still and may be seen."""
+        some = [name for name in names if name in self.workflows.entries and sight.sees(name)]
+        newest = (views.run_view(row) for row in self.store.rows("newest_runs", json.dumps(some)))
+        last = {view.workflow: self.of_runs.seen(view, sight) for view in newest}
+        return [self._with_approvals(self.definitions.view(name, last.get(name)), sight) for name in some]
 
     def _with_approvals(self, view: WorkflowView, sight: Sight) -> WorkflowView:
         waiting = self.of_approvals.waiting(sight, view.workflow)
@@ -345,21 +377,6 @@ class Handlers:
         none = "" if request.workflow is None else self.workflows.idle(request.workflow)
         slots = self._next_views(request.workflow, request.limit, self.access.sight(peer))
         yield NextPage(slots=slots, none=none)
-
-    def _slots(self, request: ListSlots, peer: Peer) -> Replies:
-        """Rows of the ledger from `since` on; with a limit the newest so many of them."""
-        since_us = request.since_us or 0
-        suffix, of = self.access.sight(peer).selected(request.workflow)
-        count: int = self.store.one(f"slots_count{suffix}", *of, since_us)[0]
-        if not count and request.workflow is not None:
-            self.workflows.find(request.workflow)
-        offset = 0 if request.limit is None else max(0, count - request.limit)
-        if not count:
-            yield SlotPage(slots=[])
-        last: tuple[object, ...] = (since_us, "", "")
-        while rows := list(self.store.rows(f"slots{suffix}", *of, *last, PAGE, offset)):
-            yield SlotPage(slots=[views.slot_view(row) for row in rows])
-            last, offset = (rows[-1][2], rows[-1][0], rows[-1][1]), 0
 
     # ---- Events
 

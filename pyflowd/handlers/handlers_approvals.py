@@ -14,7 +14,7 @@ from pyflowd.handlers.handlers_runs import RunHandlers
 from pyflowd.model.kinds import Approval
 from pyflowd.model.states import TaskState
 from pyflowd.protocol.requests import AnswerApproval, ListApprovals
-from pyflowd.protocol.views import AnswerView, ApprovalPage, ApprovalView
+from pyflowd.protocol.views_runs import AnswerView, ApprovalPage, ApprovalView
 from pyflowd.runtime.inside import InsideTasks, may_answer
 from pyflowd.runtime.live import LiveRun
 
@@ -35,7 +35,7 @@ class ApprovalHandlers:
     def waiting(self, sight: Sight, workflow: str | None = None) -> list[ApprovalView]:
         """What waits for an answer, the oldest run first; of the workflows that are seen."""
         live = self.runs.of_workflow.get(workflow, []) if workflow is not None else list(self.runs.live.values())
-        return [_view(each, task) for each in live if sight.sees(each.meta.workflow) for task in _waiting(each)]
+        return [_view(each, task, sight) for each in live if sight.sees(each.meta.workflow) for task in _waiting(each)]
 
     def list_approvals(self, _: ListApprovals, peer: Peer) -> Replies:
         found = self.waiting(self.access.sight(peer))
@@ -91,7 +91,13 @@ def _waiting(live: LiveRun) -> Iterator[TaskRun]:
             yield task
 
 
-def _view(live: LiveRun, task: TaskRun) -> ApprovalView:
+def _refusal(live: LiveRun, kind: Approval, sight: Sight) -> str:
+    if not sight.operates(live.meta.workflow):
+        return f"you may not operate {live.meta.workflow}"
+    return may_answer(kind, live.meta.requested_by, sight.peer.name, sight.peer.group_names)
+
+
+def _view(live: LiveRun, task: TaskRun, sight: Sight) -> ApprovalView:
     kind = task.definition.kind
     assert isinstance(kind, Approval)
     since_us = task.attempt.started_us if task.attempt else live.meta.created_us
@@ -101,5 +107,5 @@ def _view(live: LiveRun, task: TaskRun) -> ApprovalView:
         message=str((task.facts or {}).get("message", "")), since_us=since_us, requested_by=live.meta.requested_by,
         choices=list(kind.choices), default=kind.default, allow=list(kind.allow),
         forbid_requester=kind.forbid_requester, due_us=None if timeout_s is None else since_us + round(timeout_s * US),
-        on_timeout=kind.on_timeout if timeout_s is not None else "",
+        on_timeout=kind.on_timeout if timeout_s is not None else "", refusal=_refusal(live, kind, sight),
     )  # fmt: skip

@@ -9,7 +9,7 @@ import msgspec
 from pyflowd.base.peer import Peer
 from pyflowd.control.replies import Replies
 from pyflowd.protocol.requests import ListAudit
-from pyflowd.protocol.views import AuditPage, AuditView
+from pyflowd.protocol.views_host import AuditPage, AuditView
 from pyflowd.store.store import Row, Store
 
 PAGE = 200
@@ -38,8 +38,8 @@ class AuditHandlers:
 
 
 def _view(row: Row) -> AuditView:
-    audit, at_us, user, uid, pid, request, workflow, run, asked, result, left_out = row
+    audit, at_us, user, uid, pid, request, workflow, run, asked, result, left_out, token = row
     return AuditView(
         audit=audit, at_us=at_us, user=user, uid=uid, pid=pid, request=request, workflow=workflow, run=run,
-        asked=_asked(asked), result=result, left_out=left_out,
+        asked=_asked(asked), result=result, left_out=left_out, token=token,
     )  # fmt: skip

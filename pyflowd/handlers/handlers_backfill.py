@@ -15,7 +15,7 @@ from pyflowd.language import params as parameters
 from pyflowd.model.states import SlotReason
 from pyflowd.model.triggers import Schedule
 from pyflowd.protocol.requests import CancelBackfill, ListBackfills, StartBackfill
-from pyflowd.protocol.views import BackfillPage, BackfillView
+from pyflowd.protocol.views_runs import BackfillPage, BackfillView
 from pyflowd.runtime import backfill
 from pyflowd.runtime.backfill import SLOTS_MAX, Backfill
 from pyflowd.runtime.backfill_runs import Backfills

@@ -8,7 +8,7 @@ from pyflowd.errors import NotFound, nearest
 from pyflowd.events import CacheCleared
 from pyflowd.handlers.handlers_runs import RunHandlers
 from pyflowd.protocol.requests import ClearCache, ListCache
-from pyflowd.protocol.views import CachePage, CacheView, ClearedView
+from pyflowd.protocol.views_runs import CachePage, CacheView, ClearedView
 from pyflowd.store.store import Row
 
 PAGE = 200

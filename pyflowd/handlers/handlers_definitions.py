@@ -19,7 +19,7 @@ from pyflowd.handlers.handlers_runs import PAGE, RunHandlers
 from pyflowd.model.kinds import ProcessKind
 from pyflowd.model.workflow import Task, Workflow, all_tasks
 from pyflowd.protocol.requests import ListChanges, ShowWorkflow
-from pyflowd.protocol.views import ChangePage, ChangeView, DefinitionView, OriginView, WorkflowView
+from pyflowd.protocol.views_workflows import ChangePage, ChangeView, DefinitionView, OriginView, WorkflowView
 from pyflowd.runtime.workflows import Entry
 from pyflowd.schedules import schedule
 from pyflowd.store.store import Row

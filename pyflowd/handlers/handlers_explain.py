@@ -21,7 +21,8 @@ from pyflowd.handlers.explain_task import explain_task
 from pyflowd.handlers.explain_workflow import explain_workflow
 from pyflowd.handlers.handlers_runs import RunHandlers
 from pyflowd.protocol.requests import Explain
-from pyflowd.protocol.views import ExplanationView, FactView, SlotView
+from pyflowd.protocol.views_runs import ExplanationView, FactView
+from pyflowd.protocol.views_workflows import SlotView
 from pyflowd.runtime.tasklogs import TaskLogs
 
 ATTEMPTS_ALL = 100

@@ -21,7 +21,8 @@ from pyflowd.handlers.handlers_runs import PROGRESS_QUIET_US, RunHandlers
 from pyflowd.handlers.view_tasks import nodes
 from pyflowd.model.workflow import Workflow
 from pyflowd.protocol.requests import GetArtifact, GetLogs, ListArtifacts
-from pyflowd.protocol.views import ArtifactOpen, ArtifactPage, ArtifactView, LogClose, LogOpen
+from pyflowd.protocol.views import ArtifactOpen, LogClose, LogOpen
+from pyflowd.protocol.views_runs import ArtifactPage, ArtifactView
 from pyflowd.runtime.scratch import Scratch
 from pyflowd.runtime.tasklogs import TaskLogs
 
@@ -75,8 +76,14 @@ class LogHandlers:
 
     def _begun(self, run: int, request: GetLogs) -> Iterator[_Log]:
         """What is there, in the order in which it began."""
-        for task, position, state, attempts, attempt, live in list(self.store.rows("attempts_by_begin", run)):
-            if _is_meant(task, request.task) and (request.all_attempts or attempt == attempts):
+        rows = (
+            self.store.rows("attempts_by_begin", run)
+            if request.task is None
+            else self.store.rows("attempts_of_task_by_begin", run, request.task)
+        )
+        for task, position, state, attempts, attempt, live in list(rows):
+            wanted = attempt == attempts if request.attempt is None else attempt == request.attempt
+            if _is_meant(task, request.task) and (request.all_attempts or wanted):
                 yield _Log(task, _file(task, position), attempt, bool(live) and state == "running")
 
     def _followed(self, run: int, asked: str | None) -> Iterator[_Log | LogClose | Wait]:

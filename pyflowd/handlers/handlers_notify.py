@@ -13,7 +13,7 @@ from pyflowd.errors import Refused
 from pyflowd.handlers.access import Access
 from pyflowd.notify.notify import Message
 from pyflowd.protocol.requests import ListNotifications, SendNotification
-from pyflowd.protocol.views import NotificationPage, NotificationView
+from pyflowd.protocol.views_host import NotificationPage, NotificationView
 from pyflowd.runtime.notify_spool import Notifier
 from pyflowd.runtime.runs import Runs
 from pyflowd.store.store import Row

@@ -8,7 +8,7 @@ from pyflowd.engine.holdings import RUN, Place, Sort, Who
 from pyflowd.handlers.access import Sight
 from pyflowd.handlers.handlers_runs import RunHandlers
 from pyflowd.protocol.requests import ListPlaces
-from pyflowd.protocol.views import HolderView, PlacePage, PlaceView
+from pyflowd.protocol.views_host import HolderView, PlacePage, PlaceView
 from pyflowd.protocol.words import HIDDEN
 from pyflowd.runtime.sharing import Sharing
 

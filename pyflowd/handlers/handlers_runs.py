@@ -18,7 +18,7 @@ from pyflowd.engine.fanout import is_item
 from pyflowd.engine.sections import in_progress
 from pyflowd.engine.state import Run, TaskRun
 from pyflowd.errors import NoRun, NotFound, PyflowError, Refused, nearest
-from pyflowd.events import RunCreated
+from pyflowd.events import RunCreated, RunSeen
 from pyflowd.folder.definitions import Definitions
 from pyflowd.folder.loader_frames import Loaded, Rejected
 from pyflowd.handlers import views
@@ -28,8 +28,10 @@ from pyflowd.language import params as parameters
 from pyflowd.model.problem import Problem
 from pyflowd.model.states import RUN_TERMINAL, TASK_TERMINAL, RunState, Section, TaskState
 from pyflowd.model.workflow import Task, Workflow
-from pyflowd.protocol.requests import CancelRun, GetGraph, GetRun, ListRuns, RerunRun, StartRun, WatchRun
-from pyflowd.protocol.views import Done, GraphView, PlanView, RunPage, RunView, TaskPage, TaskView
+from pyflowd.protocol.requests import CancelRun, GetGraph, GetRun, ListRuns, MarkSeen, RerunRun, StartRun, WatchRun
+from pyflowd.protocol.views import Done
+from pyflowd.protocol.views_runs import RunPage, RunView, TaskPage, TaskView
+from pyflowd.protocol.views_workflows import GraphView, PlanView
 from pyflowd.protocol.words import HIDDEN
 from pyflowd.render import diff
 from pyflowd.runtime import idempotency
@@ -45,6 +47,8 @@ from pyflowd.store.store import Store
 PAGE = 200
 RUN_MAX = (1 << 63) - 1
 """Greatest integer of SQLite."""
+PLANNED_A_TURN = 500
+"""Tasks of a graph that is drawn from its definition: 4 ms."""
 LOOKED_AT = 1_000
 """Runs in a turn, 5 ms, for those that somebody may see."""
 NEAREST_MAX = 200
@@ -154,9 +158,13 @@ class RunHandlers:
 
     def get_graph(self, request: GetGraph, _: Peer) -> Replies:
         if request.of in self.workflows.entries:
-            entry = self.workflows.find(request.of)
-            tasks = [planned(task) for task in entry.definition.tasks]
-            yield GraphView(title=request.of, tasks=tasks, handlers=planned_handlers(entry.definition))
+            definition = self.workflows.find(request.of).definition
+            tasks: list[TaskView] = []
+            for at in range(0, len(definition.tasks), PLANNED_A_TURN):
+                if at:
+                    yield NEXT_TURN
+                tasks += map(planned, definition.tasks[at : at + PLANNED_A_TURN])
+            yield GraphView(title=request.of, tasks=tasks, handlers=planned_handlers(definition))
             return
         view = self.bare_view(self.find_run(request.of))
         run = RunOf(view.run, self.definition_of(view.digest), view.section)
@@ -185,18 +193,34 @@ class RunHandlers:
             suffix, of = "_seen", (json.dumps(sight.seen()),)
         if request.state:
             suffix, of = f"{suffix}_by_state", (*of, request.state)
-        return self._run_pages(f"runs{suffix}", of, since_us, request.limit, sight)
+        before = RUN_MAX if request.before is None else request.before
+        return self._run_pages(f"runs{suffix}", of, before, since_us, request.limit, sight)
 
-    def _run_pages(self, name: str, of: tuple[Any, ...], since_us: int, limit: int, sight: Sight) -> Replies:
+    def first_run(self, since_us: int) -> int:
+        """The number from which on runs were recorded since then: numbers ascend with time, so a search halves."""
+        low, high = 1, int(self.store.one("last_run")[0] or 0) + 1
+        while low < high:
+            middle = (low + high) // 2
+            found = self.store.one_or_none("first_run_from", middle)
+            if found is None or found[1] >= since_us:
+                high = middle
+            else:
+                low = found[0] + 1
+        return low
+
+    def _run_pages(
+        self, name: str, of: tuple[Any, ...], before: int, since_us: int, limit: int, sight: Sight
+    ) -> Replies:
         """A page is read as it is pulled, whole: an open cursor would hold the reader to an old state for all.
 
         Where there are many that may not be seen, each turn looks through some of them.
         """
-        before, left = RUN_MAX, limit
+        left = limit
+        first = self.first_run(since_us) if since_us else 0
         mixed = not sight.sees_all and name in ("runs", "runs_by_state")
         while left > 0:
             wanted = LOOKED_AT if mixed else min(left, PAGE)
-            rows = list(self.store.rows(name, *of, before, since_us, wanted))
+            rows = list(self.store.rows(name, *of, before, first, since_us, wanted))
             if not rows:
                 break
             before = rows[-1][0]
@@ -424,6 +448,19 @@ class RunHandlers:
         if len(kept.kept) + len(kept.not_asked) == len(definition.tasks):
             raise Refused(f"run {request.run} has no failed task; leave out --failed to do all of it again")
         return kept
+
+    def mark_seen(self, request: MarkSeen, peer: Peer) -> Replies:
+        """The first word counts: who says it again learns who was before."""
+        view = self.bare_view(request.run)
+        self.audit.about(view.workflow, view.run)
+        if view.state != RunState.FAILED:
+            raise Refused(f"run {view.run} of {view.workflow} is {view.state}; only of one that failed is note taken")
+        if bool(view.seen_by) != request.seen:
+            now_us = self.clock.wall_us()
+            self.runs.batch.add("run_seen", *((peer.name, now_us) if request.seen else ("", None)), view.run)
+            self.runs.batch.event(view.run, RunSeen(now_us, peer.name, view.workflow, request.seen))
+            self.runs.changed.add(view.run)
+        return self._told(view.run, peer, (), None)
 
     def watch_run(self, request: WatchRun, peer: Peer) -> Replies:
         view = self.view(self._named(request), self.access.sight(peer))

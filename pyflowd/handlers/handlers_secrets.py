@@ -13,7 +13,7 @@ from pyflowd.control.replies import Replies
 from pyflowd.errors import Refused
 from pyflowd.events import SecretChanged, SecretRemoved, SecretsRekeyed
 from pyflowd.protocol.requests import ListSecrets, RekeySecrets, RemoveSecret, SetSecret
-from pyflowd.protocol.views import SecretAnswer, SecretPage, SecretView
+from pyflowd.protocol.views_host import SecretAnswer, SecretPage, SecretView
 from pyflowd.runtime.runs import Runs
 from pyflowd.secrets.secrets_model import Provider, described
 from pyflowd.secrets.secrets_providers import Known

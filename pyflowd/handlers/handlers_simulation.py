@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from statistics import median
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ from pyflowd.base.peer import Peer
 from pyflowd.control.replies import Replies
 from pyflowd.handlers.handlers_runs import RunHandlers
 from pyflowd.protocol.requests import GetSimulationBasis
-from pyflowd.protocol.views import BasisPage, SimulationBasis
+from pyflowd.protocol.views_workflows import BasisPage, SimulationBasis
 
 RUNS_LOOKED_AT = 20
 """Of each workflow; what was longer ago tells less of what comes."""
@@ -105,6 +104,8 @@ class SimulationHandlers:
 
         Of a task that never succeeded: how long it was under way until it failed, or was stopped.
         """
+        from statistics import median  # costs memory; only a simulation needs it
+
         good: dict[str, list[int]] = {}
         bad: dict[str, list[int]] = {}
         items: dict[str, Counter[int]] = {}

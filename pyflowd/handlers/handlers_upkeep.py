@@ -21,7 +21,8 @@ from pyflowd.events import BackupMade, StoredEvent
 from pyflowd.model.states import RunState
 from pyflowd.paths import Paths
 from pyflowd.protocol.requests import CheckStore, DrainHost, MakeBackup
-from pyflowd.protocol.views import BackupOpen, Done, DrainView
+from pyflowd.protocol.views import BackupOpen, Done
+from pyflowd.protocol.views_host import DrainView
 from pyflowd.runtime.drain import Drain
 from pyflowd.runtime.live_settings import LiveSettings
 from pyflowd.runtime.runs import Runs

@@ -16,8 +16,8 @@ import msgspec
 from pyflowd.model.ends import KeptFile
 from pyflowd.model.kinds import Approval, ProcessKind
 from pyflowd.model.states import TASK_TERMINAL, Section, TaskState
-from pyflowd.model.workflow import Task, Workflow, sections
-from pyflowd.protocol.views import TaskView
+from pyflowd.model.workflow import Task, TriggerRule, Workflow, sections
+from pyflowd.protocol.views_runs import TaskView
 from pyflowd.render.layout import span
 from pyflowd.store.store import Row, Store
 
@@ -141,7 +141,7 @@ class _Reader:
         self.run = run
         self.all_items = all_items
         self.nodes = nodes(run.workflow)
-        self.fans = _fans(store, run.run)
+        self.fans = fans(store, run.run)
         self.called: dict[str, list[int]] = {}
         for called, task in store.rows("called_runs", run.run):
             self.called.setdefault(task, []).append(called)
@@ -282,18 +282,19 @@ def _row_bytes(row: Row) -> int:
     return len(row[16] or b"") + len(row[17] or b"") + len(row[4])
 
 
-def _fans(store: Store, run: int) -> dict[int, Fan]:
-    fans: dict[int, Fan] = {}
+def fans(store: Store, run: int) -> dict[int, Fan]:
+    """The fan-outs of a run that have been expanded, by number."""
+    found: dict[int, Fan] = {}
     for owner, state, count, first, started_us, ended_us, cpu_us in store.rows("item_counts", run):
-        known = fans.get(owner, Fan(_END, {}))
-        fans[owner] = Fan(
+        known = found.get(owner, Fan(_END, {}))
+        found[owner] = Fan(
             min(known.first, first),
             {**known.counts, state: count},
             min((at for at in (known.started_us, started_us) if at is not None), default=None),
             max((at for at in (known.ended_us, ended_us) if at is not None), default=None),
             known.cpu_us + (cpu_us or 0),
         )
-    return fans
+    return found
 
 
 def _of_fan(fan: Fan, state: object) -> dict[str, object]:
@@ -331,7 +332,7 @@ def planned(task: Task, section: Section = Section.TASKS, *, user_of: Callable[[
         allowed=task.continue_on_error, kind=str(type(task.kind).__struct_config__.tag), section=section,
         user=user_of(task) if isinstance(task.kind, ProcessKind) else "",
         fan_out=_fan_out(task), condition=task.condition, repeat=_repeat(task),
-        cache=_cache(task),
+        cache=_cache(task), trigger_rule="" if task.trigger_rule is TriggerRule.ALL_OK else task.trigger_rule.value,
     )  # fmt: skip
 
 
@@ -339,7 +340,9 @@ def planned_handlers(workflow: Workflow, *, user_of: Callable[[Task], str] = lam
     """Every task that may run beside the tasks proper, by section, in the order in which they would."""
     found = nodes(workflow)
     handlers = [
-        msgspec.structs.replace(planned(node.task, node.section, user_of=user_of), of=node.of) for node in found
+        msgspec.structs.replace(planned(node.task, node.section, user_of=user_of), of=node.of)
+        for node in found
+        if node.section is not Section.TASKS
     ]
     undoings = [
         msgspec.structs.replace(planned(node.task.undo, Section.UNDO, user_of=user_of), of=node.task.name)
@@ -347,9 +350,7 @@ def planned_handlers(workflow: Workflow, *, user_of: Callable[[Task], str] = lam
         if node.task.undo is not None and node.section in (Section.TASKS, Section.ON_ERROR)
     ]
     order = list(Section)[1:]
-    return sorted(
-        [view for view in (*handlers, *undoings) if view.section], key=lambda view: order.index(Section(view.section))
-    )
+    return sorted((*handlers, *undoings), key=lambda view: order.index(Section(view.section)))
 
 
 def _fan_out(task: Task) -> str:

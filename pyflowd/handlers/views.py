@@ -14,7 +14,9 @@ import msgspec
 from pyflowd.model.kinds import Approval, Argv, Call, File, Http, Kind, Notify, Python, Reboot, Shell, Ssh, Uses, Wait
 from pyflowd.model.states import RUN_TERMINAL, Fate, Reason, RunState, TaskState
 from pyflowd.model.workflow import Param, Workflow, sections
-from pyflowd.protocol.views import ParamView, RunView, SlotView
+from pyflowd.protocol.figures import OutcomeView
+from pyflowd.protocol.views_runs import RunView
+from pyflowd.protocol.views_workflows import ParamView, SlotView
 from pyflowd.store.store import Row, Store
 
 _params = msgspec.msgpack.Decoder(dict[str, object])
@@ -26,6 +28,7 @@ def run_view(row: Row) -> RunView:
     (
         run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
         requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, outputs, backfill,
+        seen_by, seen_us,
     ) = row  # fmt: skip
     return RunView(
         run=run, workflow=workflow, state=state, reason=reason, error=error, trigger=trigger,
@@ -33,7 +36,7 @@ def run_view(row: Row) -> RunView:
         scheduled_us=scheduled_us, requested_by=requested_by, rerun_of=rerun_of, digest=digest,
         tasks_total=tasks_total, parent=parent, parent_task=parent_task or "", section=section,
         outcome=_outcome(state, reason), outputs={} if outputs is None else _params.decode(outputs),
-        backfill=backfill,
+        backfill=backfill, seen_by=seen_by, seen_us=seen_us,
     )  # fmt: skip
 
 
@@ -43,6 +46,15 @@ def _outcome(state: str, reason: str | None) -> str:
         return ""
     spoilt = reason in (Reason.HANDLER_FAILED, Reason.FINALLY_FAILED)
     return RunState.SUCCEEDED.value if spoilt else state
+
+
+def outcome_view(row: Row) -> OutcomeView:
+    """A run in short, from the columns of `outcomes` in reads.sql."""
+    run, state, reason, trigger, created_us, started_us, ended_us, scheduled_us = row
+    return OutcomeView(
+        run=run, state=state, reason=reason, trigger=trigger, created_us=created_us, started_us=started_us,
+        ended_us=ended_us, scheduled_us=scheduled_us,
+    )  # fmt: skip
 
 
 def counted(view: RunView, store: Store, running: Iterable[str] = ()) -> RunView:
@@ -56,8 +68,11 @@ def counted(view: RunView, store: Store, running: Iterable[str] = ()) -> RunView
 
 def param_view(param: Param) -> ParamView:
     return ParamView(
-        name=param.name, type=param.type, required=param.required, default=param.default, description=param.description
-    )
+        name=param.name, type=param.type, required=param.required, default=param.default,
+        description=param.description, enum=None if param.enum is None else list(param.enum), minimum=param.minimum,
+        maximum=param.maximum, pattern=param.pattern or "", items=param.items or "",
+        item_pattern=param.item_pattern or "",
+    )  # fmt: skip
 
 
 def handler_names(workflow: Workflow) -> dict[str, list[str]]:

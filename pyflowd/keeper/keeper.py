@@ -503,11 +503,19 @@ class Keeper:
             self._over = True
 
     def _is_drained(self) -> bool:
-        """Nothing lives, and the last words of what lived are written: with us the logger may be ended, too."""
+        """Nothing lives, the last words of what lived are written, and the logger has ended: systemd kills what it
+        still finds in the unit when the keeper is gone.
+        """
         if self.attempts.living():
             return False
         self._logs_due_us = self._logs_due_us or now_us() + _LAST_WORDS_US
-        return not self.logger.attempts or now_us() >= self._logs_due_us
+        if now_us() >= self._logs_due_us:
+            return True
+        if self.logger.attempts:
+            return False
+        if self.logger.channel and not self.logger.channel.wants_write():
+            self._logger_gone()  # without us it ends when it has told the journal the last
+        return "logger" not in self.attempts.known.values()
 
     def _end(self) -> None:
         """Take the name away, close those who came in that moment: they see the end before WELCOME and start anew."""

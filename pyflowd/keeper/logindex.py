@@ -52,6 +52,12 @@ def parse(content: bytes) -> list[Record]:
     ]
 
 
+def streams(content: bytes) -> list[int]:
+    """Of the same records the stream of each, one of STREAMS; 0 where it is no DATA."""
+    whole = len(content) - len(content) % RECORD_BYTES
+    return [kind >> 16 for _, _, kind, _ in _RECORD.iter_unpack(content[:whole])]
+
+
 def holes(records: list[Record]) -> tuple[int, int] | None:
     """Start and end of what is left out of the log, by its newest CUT; None if nothing is."""
     for offset, _, kind, value in reversed(records):

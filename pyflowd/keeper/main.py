@@ -78,7 +78,7 @@ def _fresh(options: Options) -> Keeper | None:
     passed = rundir.from_systemd()
     options.owns_socket = passed is None
     _prepare_process()
-    boot_id = _boot_id()
+    boot_id = options.boot_id or _boot_id()
     past = journal.read(folder)
     place = _settle(options)
     left = place.kill_remains(recover.cgroups_of(past), recover.PATIENCE_S)
@@ -165,10 +165,6 @@ def _raise_file_limit() -> int:
 
 
 def _boot_id() -> str:
-    """The kernel's, or for tests what PYFLOW_BOOT_ID says: another one is another boot."""
-    told = os.environ.get("PYFLOW_BOOT_ID")
-    if told:
-        return told
     with open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()
 

@@ -37,6 +37,7 @@ class UsageError(Exception):
 class Options:
     __slots__ = (
         "allow_uids",
+        "boot_id",
         "cgroup",
         "check",
         "credentials",
@@ -54,6 +55,8 @@ class Options:
 
     def __init__(self) -> None:
         self.run_dir = ""
+        self.boot_id = ""
+        """Of the present boot, for tests, which cannot restart a kernel; empty: the kernel's."""
         self.root = ""
         self.credentials = ""
         self.cgroup = NONE
@@ -94,6 +97,8 @@ def _take(options: Options, word: str, value: str) -> None:
     try:
         if word == "--run-dir":
             options.run_dir = value
+        elif word == "--boot-id":
+            options.boot_id = value
         elif word == "--root":
             options.root = value
         elif word == "--credentials":

@@ -225,6 +225,14 @@ ADVICE: tuple[Code, ...] = (
         good='params: {file: {}}\ntasks: {a: {run: rm -- "$PARAM_FILE"}}\n',
     ),
     Code(
+        name="secret_mapping",
+        meaning="a variable gets the JSON text of {secret: NAME}, and no secret",
+        why="pyflowd.yaml names secrets so; in a workflow an expression does: ${{ secrets.NAME }}.",
+        severity=_WARNING,
+        bad="tasks: {a: {run: 'curl \"$URL\"', env: {URL: {secret: api_url}}}}\n",
+        good="tasks: {a: {run: 'curl \"$URL\"', env: {URL: '${{ secrets.api_url }}'}}}\n",
+    ),
+    Code(
         name="secret_in_log",
         meaning="a secret is written to the log",
         why="Secrets are masked in logs where they are known as they are; a part of one, or one in another form, is "

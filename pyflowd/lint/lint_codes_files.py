@@ -133,6 +133,19 @@ FILES: tuple[Code, ...] = (
         shown="a file with 51 unknown keys",
     ),
     Code(
+        name="not_checked",
+        meaning="the editor cannot say what is wrong with it",
+        why="A text that is built from a template, or uses a plugin, is checked by the daemon, for administrators.",
+        severity=_WARNING,
+        shown="a text with `template:` in the editor of somebody who is no administrator",
+    ),
+    Code(
+        name="not_in_force",
+        meaning="it was saved, and is not in force yet",
+        why="The folder was still being changed. `pyflowctl reload` looks at it again.",
+        shown="a file that is saved while another program writes to the folder",
+    ),
+    Code(
         name="not_read",
         meaning="a file beside the workflow is not read",
         why="It is a link that leads out of the folder, no regular file, or has a name that is none of a definition.",

@@ -19,6 +19,8 @@ from pyflowd.model.kinds import Approval, Argv, File, Http, Notify, OnTimeout, R
 from pyflowd.model.workflow import Leftover, OnEmpty, Task, TriggerRule, Workflow, all_tasks, sections
 
 Places = Mapping[str, TaskPlace]
+_SECRET_MAPPING = re.compile(r'\{"secret":\s*"([\w.-]+)"\}', re.ASCII)
+"""How a secret is named in pyflowd.yaml, as a variable gets it: the JSON text of a mapping."""
 _OF_TEMPLATE = re.compile(r"\btemplate\s*[.\[]", re.ASCII)
 
 
@@ -147,6 +149,11 @@ def _lint_keys(task: Task, mapping: Node, report: Report) -> None:
         report.add(mark, "capture_leftover", message, fix, warning=True)
     if task.fan_out is not None and isinstance(task.fan_out.items, list) and not task.fan_out.key:
         _lint_items(task, task.fan_out.items, mapping, report)
+    for variable, text in task.env.items():
+        if (found := _SECRET_MAPPING.fullmatch(text)) and "env" in mapping and variable in mapping["env"]:
+            message = f"task {task.name}: {variable} gets the text {text}, and no secret"
+            fix = f'write {variable}: "${{{{ secrets.{found[1]} }}}}"'
+            report.add(mapping["env"].value_mark(variable), "secret_mapping", message, fix, warning=True)
 
 
 def _lint_reboot(task: Task, workflow: Workflow, mapping: Node, report: Report) -> None:

@@ -28,6 +28,10 @@ TIMEOUT_S = 10.0
 MAX_PLUGINS = 500
 _MAX_ANSWER_BYTES = 1 << 20
 _SUFFIX = ".py"
+_ABOUT = (".dist-info", ".egg-info", ".egg")
+"""Ends of the names of what tells of an installed package, as `importlib.metadata` looks for them."""
+_GROUP = b"pyflow.tasks"
+"""The group of entry points, as the text that names it has it."""
 
 
 class Source(Struct, frozen=True, kw_only=True):
@@ -129,6 +133,8 @@ def _file(entry: os.DirEntry[str]) -> Source:
 
 def packages() -> list[Source]:
     """Entry points of the packages that the daemon itself could import."""
+    if not any(map(_may_declare, _path())):
+        return []
     try:
         answer = _packages.decode(_answer(["list", *_path()]))
     except (_Failed, msgspec.DecodeError) as error:
@@ -140,6 +146,29 @@ def packages() -> list[Source]:
         )
         for name, each in sorted(answer.items())
     ]  # fmt: skip
+
+
+def _may_declare(folder: str) -> bool:
+    """Whether a package in a folder of the path may have plugins. A look costs less than a process that asks: most
+    installations have none. What is no folder is not looked into: maybe.
+    """
+    try:
+        about = [entry.path for entry in os.scandir(folder) if entry.name.endswith(_ABOUT)]
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return any(path.endswith(".egg") or _has_group(os.path.join(path, "entry_points.txt")) for path in about)
+
+
+def _has_group(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return _GROUP in file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 # ---- What they say --------------------------------------------------------------------------------------------------

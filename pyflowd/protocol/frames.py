@@ -33,6 +33,13 @@ class Command(Struct, frozen=True, kw_only=True, tag="command"):
 
 class Hello(Struct, frozen=True, kw_only=True, tag="hello"):
     version: int = VERSION
+    token: str | None = None
+    """Whose rights are asked for: None: those of the peer itself, by the kernel's word; empty: nobody's; else those of
+    the account that the token stands for."""
+
+    def __repr__(self) -> str:
+        """Without the token: whoever shows a frame shows none."""
+        return f"Hello(version={self.version})"
 
 
 class Print(Struct, frozen=True, array_like=True, tag="print"):

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct, field
 
+from pyflowd.protocol.figures import GetGrid, GetMetrics, GetSamples, GetTimeline, ListAttempts, ListOutcomes
+from pyflowd.protocol.tokens import CreateToken, GetIdentity, ListTokens, OpenSession, RevokeToken
 from pyflowd.protocol.words import Integer, Level, Limit
 
 
@@ -55,6 +57,8 @@ class ListRuns(Struct, frozen=True, kw_only=True, tag="list_runs"):
     state: str | None = None
     since_us: Integer | None = None
     limit: Limit = 20
+    before: Integer | None = None
+    """Only runs with a lower number: the page after the one that ended with it."""
 
 
 class StartRun(Struct, frozen=True, kw_only=True, tag="start_run"):
@@ -186,6 +190,8 @@ class GetLogs(Struct, frozen=True, kw_only=True, tag="get_logs"):
     follow: bool = False
     all_attempts: bool = False
     """Every attempt of a task, not the newest only."""
+    attempt: Integer | None = None
+    """Only this one; not with `follow`."""
 
 
 class WatchRun(Struct, frozen=True, kw_only=True, tag="watch_run"):
@@ -209,6 +215,10 @@ class ListSlots(Struct, frozen=True, kw_only=True, tag="list_slots"):
     workflow: str | None = None
     since_us: Integer | None = None
     limit: Limit | None = None
+    until_us: Integer | None = None
+    """Only slots before this."""
+    fate: str | None = None
+    """Only of this fate."""
 
 
 class Explain(Struct, frozen=True, kw_only=True, tag="explain"):
@@ -232,6 +242,25 @@ class ListEvents(Struct, frozen=True, kw_only=True, tag="list_events"):
     """Only events after this id."""
     limit: Limit = 50
     follow: bool = False
+
+
+class SaveDefinition(Struct, frozen=True, kw_only=True, tag="save_definition"):
+    """Write a file of the workflows folder, where the settings let it be edited -> SavedView. Level admin."""
+
+    file: str
+    """A name in the folder such as `nightly-backup.yaml`."""
+    data: bytes
+    base: str = ""
+    """SHA-256 of the text that the change began with: another one there now is not overwritten. Empty: a new file."""
+    dry_run: bool = False
+    """Write nothing: check it, and tell what would change."""
+
+
+class MarkSeen(Struct, frozen=True, kw_only=True, tag="mark_seen"):
+    """Say of a failed run that somebody has taken note of it -> RunView."""
+
+    run: Integer
+    seen: bool = True
 
 
 class Reload(Struct, frozen=True, kw_only=True, tag="reload"):
@@ -378,6 +407,9 @@ Request = (
     | DeliverHook | ListFirings
     | ListAudit
     | MakeBackup | CheckStore | DrainHost
+    | GetIdentity | CreateToken | ListTokens | RevokeToken | OpenSession
+    | ListOutcomes | GetGrid | ListAttempts | GetSamples | GetTimeline | GetMetrics
+    | SaveDefinition | MarkSeen
 )  # fmt: skip
 
 
@@ -394,7 +426,8 @@ class About(StrEnum):
     """The one that `of` names, or `run` and `workflow`; as EACH where they name none."""
     BACKFILL = "backfill"
     HOOK = "hook"
-    """The workflows that have the hook: who decides about it judges each of them."""
+    """The workflows that have the hook: whose signature a delivery bears may make it, whoever he is; without one each
+    of them is judged by who decides about it."""
 
 
 class Operation(NamedTuple):
@@ -430,7 +463,7 @@ OPERATIONS: dict[type, Operation] = {
     GetSimulationBasis: Operation(Level.READ, About.EACH),
     Reload: Operation(Level.ADMIN, About.HOST, changes=True),
     GetHealth: Operation(Level.READ, About.HOST),
-    GetVersion: Operation(Level.READ, About.EACH),
+    GetVersion: Operation(Level.NONE, About.HOST),
     ListCache: Operation(Level.READ, About.WORKFLOW),
     ClearCache: Operation(Level.OPERATE, About.WORKFLOW, changes=True),
     SendNotification: Operation(Level.OPERATE, About.HOST, changes=True),
@@ -444,12 +477,25 @@ OPERATIONS: dict[type, Operation] = {
     RemoveSecret: Operation(Level.ADMIN, About.HOST, changes=True),
     ListSecrets: Operation(Level.ADMIN, About.HOST),
     RekeySecrets: Operation(Level.ADMIN, About.HOST, changes=True),
-    DeliverHook: Operation(Level.OPERATE, About.HOOK, changes=True),
+    DeliverHook: Operation(Level.NONE, About.HOOK, changes=True),
     ListFirings: Operation(Level.READ, About.WORKFLOW),
     ListAudit: Operation(Level.ADMIN, About.HOST),
     MakeBackup: Operation(Level.ADMIN, About.HOST, changes=True),
     CheckStore: Operation(Level.ADMIN, About.HOST),
     DrainHost: Operation(Level.ADMIN, About.HOST, changes=True),
+    GetIdentity: Operation(Level.NONE, About.HOST),
+    CreateToken: Operation(Level.READ, About.EACH, changes=True),
+    ListTokens: Operation(Level.READ, About.EACH),
+    RevokeToken: Operation(Level.NONE, About.HOST, changes=True),
+    OpenSession: Operation(Level.NONE, About.HOST, changes=True),
+    ListOutcomes: Operation(Level.READ, About.WORKFLOW),
+    GetGrid: Operation(Level.READ, About.WORKFLOW),
+    ListAttempts: Operation(Level.READ, About.RUN),
+    GetSamples: Operation(Level.READ, About.RUN),
+    GetTimeline: Operation(Level.READ, About.EACH),
+    GetMetrics: Operation(Level.READ, About.EACH),
+    SaveDefinition: Operation(Level.ADMIN, About.HOST, changes=True),
+    MarkSeen: Operation(Level.OPERATE, About.RUN, changes=True),
 }
 """The right that each request needs. A request that is not here cannot be made.
 
@@ -464,7 +510,7 @@ def operation(request: Request) -> Operation:
         if request.data:
             known = Operation(Level.ADMIN, About.HOST, changes=True)
         return known._replace(changes=not request.dry_run)
-    if isinstance(request, StartBackfill):
+    if isinstance(request, StartBackfill | SaveDefinition):
         return known._replace(changes=not request.dry_run)
     if isinstance(request, DeliverHook) and request.trusted:
         return Operation(Level.ADMIN, About.HOST, changes=True)

@@ -18,7 +18,18 @@ from pyflowd.clock import from_us, to_us
 from pyflowd.errors import UsageError, nearest
 from pyflowd.model.states import is_name
 from pyflowd.protocol import requests as protocol
-from pyflowd.render.grammar import BY_NAME, COMMANDS, GLOBAL_OPTIONS, LATER, SECRET_ACTIONS, CommandSpec, Option
+from pyflowd.protocol.tokens import CreateToken, ListTokens, RevokeToken
+from pyflowd.protocol.words import Level
+from pyflowd.render.grammar import (
+    BY_NAME,
+    COMMANDS,
+    GLOBAL_OPTIONS,
+    LATER,
+    SECRET_ACTIONS,
+    TOKEN_ACTIONS,
+    CommandSpec,
+    Option,
+)
 from pyflowd.units import duration_s
 
 COUNT_MAX = 1_000_000
@@ -224,6 +235,7 @@ def _request(words: Words, now_us: int, zone: tzinfo, files: Mapping[str, bytes]
                 workflow=_optional_name(words.argument(0), "workflow"),
                 state=words.value("state"),
                 since_us=_since_us(words, now_us, zone),
+                before=None if (before := words.value("before")) is None else _run(before),
                 limit=_count(words, "limit") or 20,
             )
         case "cancel" if words.has("backfill"):
@@ -264,6 +276,8 @@ def _more_requests(words: Words, now_us: int, zone: tzinfo) -> protocol.Request 
         case "wait":
             run, workflow = _run_and_workflow(words.arguments[0])
             return protocol.WatchRun(run=run, workflow=workflow)
+        case "seen":
+            return protocol.MarkSeen(run=_run(words.arguments[0]), seen=not words.has("undo"))
         case "approve" | "reject":
             run, workflow = _run_and_workflow(words.arguments[0])
             return protocol.AnswerApproval(
@@ -283,6 +297,9 @@ def _more_requests(words: Words, now_us: int, zone: tzinfo) -> protocol.Request 
         case "next":
             return _next(words)
         case "slots" if words.has("events"):
+            for key in ("until", "fate"):
+                if words.has(key):
+                    raise UsageError(f"slots: --{key} does not go with --events")
             return protocol.ListFirings(
                 workflow=_optional_name(words.argument(0), "workflow"),
                 since_us=_since_us(words, now_us, zone),
@@ -292,6 +309,8 @@ def _more_requests(words: Words, now_us: int, zone: tzinfo) -> protocol.Request 
             return protocol.ListSlots(
                 workflow=_optional_name(words.argument(0), "workflow"),
                 since_us=_since_us(words, now_us, zone),
+                until_us=_until_us(words, now_us, zone),
+                fate=words.value("fate"),
                 limit=_count(words, "limit"),
             )
         case "explain":
@@ -310,6 +329,8 @@ def _more_requests(words: Words, now_us: int, zone: tzinfo) -> protocol.Request 
             return protocol.SendNotification(channel=_name(words.arguments[0], "channel"), text=words.arguments[1])
         case "places":
             return protocol.ListPlaces()
+        case "token":
+            return _token(words)
         case "audit":
             return protocol.ListAudit(
                 since_us=_since_us(words, now_us, zone),
@@ -410,6 +431,44 @@ def _secret(words: Words, files: Mapping[str, bytes]) -> protocol.Request:
     if name not in files:
         raise UsageError("secret set: the client did not send the value; are daemon and client of one version?")
     return protocol.SetSecret(name=name, value=files[name])
+
+
+def _token(words: Words) -> protocol.Request:
+    action, number = words.arguments[0], words.argument(1)
+    if action not in TOKEN_ACTIONS:
+        raise UsageError(f'token: "{action}" is none of {", ".join(TOKEN_ACTIONS)}{nearest(action, TOKEN_ACTIONS)}')
+    if action != "create":
+        for key in ("label", "level", "expires"):
+            if words.has(key):
+                raise UsageError(f"token: --{key} goes with create only")
+    if action == "revoke":
+        if number is None:
+            raise UsageError("token revoke needs TOKEN; usage: pyflowctl token revoke TOKEN")
+        if not (number.isascii() and number.isdecimal() and 0 < len(number) < 19 and int(number)):
+            raise UsageError("token revoke: that is no number of a token; `pyflowctl token list` has them")
+        return RevokeToken(token=int(number))
+    if number is not None:
+        raise UsageError(f"token {action} takes no TOKEN: leave it out")
+    if action == "list":
+        return ListTokens()
+    return CreateToken(label=words.value("label") or "", level=level(words), expires_s=_expires_s(words))
+
+
+def level(words: Words) -> Level | None:
+    """Of --level; None: it is not given."""
+    name = words.value("level")
+    return None if name is None else Level[name.upper()]
+
+
+def _expires_s(words: Words) -> int | None:
+    """0: never."""
+    text = words.value("expires")
+    if text is None or text == "never":
+        return None if text is None else 0
+    try:
+        return max(1, int(duration_s(text)))
+    except ValueError as error:
+        raise UsageError(f"--expires: {error}, or never") from None
 
 
 def _hook(words: Words, files: Mapping[str, bytes]) -> protocol.Request:
@@ -590,6 +649,11 @@ def _event(text: str | None) -> int | None:
 def _since_us(words: Words, now_us: int, zone: tzinfo) -> int | None:
     text = words.value("since")
     return None if text is None else instant_us(text, "--since", now_us=now_us, zone=zone)
+
+
+def _until_us(words: Words, now_us: int, zone: tzinfo) -> int | None:
+    text = words.value("until")
+    return None if text is None else instant_us(text, "--until", now_us=now_us, zone=zone)
 
 
 def instant_us(text: str, option: str, *, now_us: int, zone: tzinfo) -> int:

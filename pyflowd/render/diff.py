@@ -6,14 +6,13 @@ that `rerun --latest` shows, of texts that are not long.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from pyflowd.language.definition_text import by_place, decoded
-from pyflowd.protocol.views import TaskView
+from pyflowd.protocol.views_runs import TaskView
 
 DIGITS = 12
 """Of a digest, for people: enough to name a text, short enough for a line."""
@@ -77,6 +76,8 @@ def unified(old: bytes, new: bytes, old_label: str, new_label: str) -> list[str]
 def _of_part(old: bytes | None, new: bytes | None, old_label: str, new_label: str) -> list[str]:
     if old == new:
         return []
+    import difflib  # costs memory; only a comparison needs it
+
     labels = (_NOTHING if old is None else old_label, _NOTHING if new is None else new_label)
     before, after = decoded(old or b"").splitlines(), decoded(new or b"").splitlines()
     found = list(difflib.unified_diff(before, after, *labels, lineterm=""))
@@ -91,6 +92,16 @@ def brief(old: bytes, new: bytes, old_label: str, new_label: str, see: str) -> s
     if len(lines) > BRIEF_LINES:
         lines = [*lines[: BRIEF_LINES - 1], f"({len(lines) - BRIEF_LINES + 1} more lines; see: {see})"]
     return "\n".join(lines)
+
+
+def of_file(old: bytes | None, new: bytes, file: str) -> str:
+    """A unified diff of the text of one file; empty where they are equal. `old` None: there is none."""
+    if (
+        max(len(old or b""), len(new)) > BRIEF_BYTES
+        or max((old or b"").count(b"\n"), new.count(b"\n")) > BRIEF_TEXT_LINES
+    ):
+        return "" if old == new else f"--- {file}\n+++ {file}\n(too long to be compared here)"
+    return "\n".join(_of_part(old, new, file, file))
 
 
 # ---- Runs -----------------------------------------------------------------------------------------------------------

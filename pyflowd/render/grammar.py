@@ -14,7 +14,10 @@ SHELLS = ("bash", "zsh", "fish")
 IMPORTS = ("cron", "timers")
 EXPORTS = ("systemd",)
 SECRET_ACTIONS = ("set", "list", "rm", "rekey")
+TOKEN_ACTIONS = ("create", "list", "revoke")
+LEVELS = ("read", "operate", "admin")
 RUN_STATES = ("queued", "running", "succeeded", "failed", "cancelled")
+FATES = ("fired", "skipped")
 DST_RULES = ("debian", "skip", "both")
 
 
@@ -48,7 +51,7 @@ class Argument(Struct, frozen=True, kw_only=True):
     many: bool = False
     kind: str = ""
     """What completion offers: the kinds of `Option.kind`, `command`, `shell`, `clear` (that word),
-    `secret-action`, `secret`; several joined by `|`."""
+    `secret-action`, `secret`, `token-action`, `token`; several joined by `|`."""
 
     @property
     def usage(self) -> str:
@@ -87,6 +90,7 @@ _WAIT = Option(names=("--wait",), help="wait for the end; the run's outcome is t
 _FOLLOW_RUN = Option(names=("--follow",), help="show output as it comes, and wait for the end")
 _NO_CACHE = Option(names=("--no-cache",), help="use no earlier success again; keep what this run gives")
 _SINCE = Option(names=("--since",), value="T", help="from T on: a duration ago (2h), a date, or a time")
+_LEVEL = Option(names=("--level",), value="LEVEL", choices=LEVELS, help="at most this: read, operate or admin")
 _LIMIT = Option(names=("-n", "--limit"), value="N", help="at most N of them")
 
 COMMANDS = (
@@ -158,9 +162,10 @@ COMMANDS = (
             Option(names=("--definition",), help="the versions of WORKFLOW: when each came into force, and why"),
             Option(names=("--state",), value="STATE", choices=RUN_STATES, help="only runs in this state"),
             _SINCE,
+            Option(names=("--before",), value="RUN", help="only older runs: the page after one that ended with RUN"),
             _LIMIT,
         ),
-        exclusive=(("definition", "state"), ("definition", "since")),
+        exclusive=(("definition", "state"), ("definition", "since"), ("definition", "before")),
         example="pyflowctl history nightly-backup --state failed --since 7d",
     ),
     CommandSpec(
@@ -255,6 +260,14 @@ COMMANDS = (
         options=(_FOLLOW_RUN,),
         example="pyflowctl wait 42",
         note="A workflow's name means its newest run. The run's outcome is the exit status.",
+    ),
+    CommandSpec(
+        name="seen",
+        summary="take note of a run that failed, for everybody to see",
+        arguments=(Argument(name="RUN", kind="run"),),
+        options=(Option(names=("--undo",), help="it is to be looked at again"),),
+        example="pyflowctl seen 42",
+        note="Nothing of the run changes; who took note, and when, stands in status and on the dashboard.",
     ),
     CommandSpec(
         name="pause",
@@ -400,6 +413,8 @@ COMMANDS = (
         options=(
             Option(names=("--events",), help="what reached event triggers, instead of slots"),
             _SINCE,
+            Option(names=("--until",), value="T", help="before T, written as for --since"),
+            Option(names=("--fate",), value="FATE", choices=FATES, help="only slots of this fate"),
             _LIMIT,
         ),
         example="pyflowctl slots nightly-backup --since 7d",
@@ -483,6 +498,33 @@ COMMANDS = (
         example="pyflowctl secret set db-password",
         note="The value is typed unseen, or piped, or read from FILE; one newline at its end is dropped.\n"
         "No command prints a value.",
+    ),
+    CommandSpec(
+        name="token",
+        summary="tokens of programs that speak for you: create, list, revoke",
+        arguments=(
+            Argument(name="create|list|revoke", kind="token-action"),
+            Argument(name="TOKEN", kind="token", required=False),
+        ),
+        options=(
+            Option(names=("--label",), value="TEXT", help="with create: what it is for"),
+            _LEVEL,
+            Option(names=("--expires",), value="D", help="with create: after so long (90d), or never"),
+        ),
+        example="pyflowctl token create --label prometheus --level read",
+        note="A token may never do more than its account may at that moment. Its text is shown once.",
+    ),
+    CommandSpec(
+        name="dashboard",
+        summary="a link that logs you in to the dashboard, once; it lasts a minute",
+        options=(
+            _LEVEL,
+            Option(names=("--no-login",), help="only name and serve the dashboard"),
+            Option(names=("--port",), value="N", help="of an instance of your own: serve it at this port"),
+        ),
+        example="pyflowctl dashboard",
+        note="The service pyflow-web serves that of the system's instance.\n"
+        "That of one of your own this command serves, until Ctrl-C.",
     ),
     CommandSpec(
         name="reload",

@@ -33,6 +33,7 @@ MESSAGE_IDS = {
     "run_created": "97069754ba374b3fb29ea120d7bb3759",
     "run_started": "6ba2dfe8e38c478a9d3be82aa3359566",
     "run_ended": "ab82692055ee4b769bca81c50a2b9efe",
+    "run_seen": "714773615890a3d434ef6159d80091e1",
     "run_refused": "6a8b1f8b33bf44ecbdeefb5ba32a3471",
     "run_timed_out": "bc849cdce3cb48b886438a6ab02d74f7",
     "gate_closed": "df592b17292c49a5a64682c5bca88f50",
@@ -87,7 +88,7 @@ _WARNINGS = frozenset({
     "backfill_slot_refused", "expectation_missed", "clock_stepped", "store_restored",
 })  # fmt: skip
 _NOTICES = frozenset({
-    "cancel_requested", "task_cancel_requested", "daemon_started", "daemon_stopped", "definition_loaded",
+    "run_seen", "cancel_requested", "task_cancel_requested", "daemon_started", "daemon_stopped", "definition_loaded",
     "definition_removed", "workflow_paused", "workflow_resumed", "history_removed", "cache_cleared", "secret_changed",
     "secret_removed", "secrets_rekeyed", "backfill_recorded", "backfill_cancelled", "expectation_met", "backup_made",
     "host_drained", "host_undrained", "settings_changed",

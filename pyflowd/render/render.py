@@ -10,42 +10,46 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from pyflowd.errors import PyflowError, Refused
-from pyflowd.protocol.views import (
-    AnswerView,
-    ApprovalPage,
-    ArtifactPage,
+from pyflowd.protocol.tokens import TokenCreated, TokenPage, TokenView
+from pyflowd.protocol.views import Failure, Reply
+from pyflowd.protocol.views_host import (
     AuditPage,
-    BackfillPage,
-    BackfillView,
     BackupView,
-    CachePage,
-    ChangePage,
-    ClearedView,
-    DefinitionView,
     DrainView,
-    EventPage,
-    ExplanationView,
-    Failure,
-    FiringPage,
-    GraphView,
     HealthView,
-    HookView,
     HostView,
-    NextPage,
     NotificationPage,
     PlacePage,
-    PlanView,
-    Reply,
-    RunPage,
-    RunView,
     SecretAnswer,
     SecretPage,
     SettingsView,
-    SlotPage,
     StoreCheckView,
+    VersionView,
+)
+from pyflowd.protocol.views_runs import (
+    AnswerView,
+    ApprovalPage,
+    ArtifactPage,
+    BackfillPage,
+    BackfillView,
+    CachePage,
+    ClearedView,
+    EventPage,
+    ExplanationView,
+    RunPage,
+    RunView,
     TaskPage,
     TaskView,
-    VersionView,
+)
+from pyflowd.protocol.views_workflows import (
+    ChangePage,
+    DefinitionView,
+    FiringPage,
+    GraphView,
+    HookView,
+    NextPage,
+    PlanView,
+    SlotPage,
     WorkflowPage,
 )
 from pyflowd.render import (
@@ -62,6 +66,7 @@ from pyflowd.render import (
     render_runs,
     render_secrets,
     render_tasks,
+    render_tokens,
     render_upkeep,
 )
 from pyflowd.render.commandline import Invocation
@@ -102,6 +107,8 @@ def renderer(invocation: Invocation, style: Style) -> Renderer:
         return _json_renderer(invocation, style)
     if invocation.command in ("pause", "resume"):
         return PausedWorkflow(style)
+    if invocation.command == "seen":
+        return SeenRun(style)
     if invocation.command == "notify":
         return RecordedNotification(style)
     if invocation.command == "next" and invocation.words.arguments:
@@ -115,6 +122,8 @@ def _json_renderer(invocation: Invocation, style: Style) -> Renderer:
             return JsonRun(style)
         case command if command in _LISTS:
             return JsonArray(style)
+        case "token":
+            return JsonArray(style) if invocation.words.arguments[0] == "list" else JsonValues(style)
         case "cache":
             return JsonValues(style) if invocation.words.argument(0) == "clear" else JsonArray(style)
         case "events":
@@ -122,7 +131,7 @@ def _json_renderer(invocation: Invocation, style: Style) -> Renderer:
         case "drain":
             return JsonLast(style)
         case _:
-            return JsonValues(style, whole_run=invocation.command == "cancel")
+            return JsonValues(style, whole_run=invocation.command in ("cancel", "seen"))
 
 
 def render_all(invocation: Invocation, style: Style, replies: Iterable[Reply]) -> Iterator[bytes]:
@@ -195,6 +204,10 @@ class Text:
                 return render_upkeep.settings(reply, style)
             case ExplanationView():
                 return render_explain.explanation(reply, style)
+            case TokenCreated():
+                return render_tokens.created(reply, style)
+            case TokenView():
+                return render_tokens.revoked(reply, style)
             case HealthView():
                 return render_host.health_view(reply, style)
             case VersionView():
@@ -240,6 +253,9 @@ class Text:
                 return self._rows(
                     rows, render_places.place_header(), (), "nothing is shared at the moment", times=False
                 )
+            case TokenPage():
+                rows = render_tokens.rows(reply.tokens, style)
+                return self._rows(rows, render_tokens.header(), (5, 6, 4), "no tokens")
             case AuditPage():
                 rows = render_audit.rows(reply.records, style)
                 return self._rows(rows, render_audit.header(), (7, 3), "nothing was changed by anybody")
@@ -249,7 +265,8 @@ class Text:
             case WorkflowPage():
                 self._foot = []
                 rows = render_host.workflow_rows(reply.workflows, style)
-                lines = self._rows(rows, render_host.workflow_header(), (4, 6, 7), "no workflows")
+                where = f"; their files belong into {clean(reply.folder)}" if reply.folder else ""
+                lines = self._rows(rows, render_host.workflow_header(), (4, 6, 7), "no workflows" + where)
                 return lines + render_host.workflow_problems(reply, style)
             case _:
                 return []  # TaskPage: only renderers of runs show tasks
@@ -283,6 +300,13 @@ class PausedWorkflow(Text):
         if isinstance(reply, WorkflowPage):
             return [line for view in reply.workflows for line in render_host.paused(view, self._style)]
         return []
+
+
+class SeenRun(Text):
+    """The answer to `seen`: a sentence about who has taken note."""
+
+    def _lines(self, reply: Reply) -> list[str]:
+        return render_runs.seen(reply, self._style) if isinstance(reply, RunView) else super()._lines(reply)
 
 
 class RecordedNotification(Text):

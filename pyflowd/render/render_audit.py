@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pyflowd.protocol.views import AuditView
+from pyflowd.protocol.views_host import AuditView
 from pyflowd.render.layout import Cell, Style, clean, iso, moment, plural, spoken, values_text
 from pyflowd.render.render_runs import glyph_text
 
@@ -27,7 +27,7 @@ def rows(records: Iterable[AuditView], style: Style) -> list[list[Cell]]:
         [
             Cell(glyph_text(_look(view)), _look(view)),
             Cell(moment(view.at_us, style)),
-            Cell(clean(view.user)),
+            Cell(clean(view.user) + (f" by token {view.token}" if view.token else "")),
             Cell(str(view.pid), right=True),
             Cell(("" if view.result == "done" else "refused: ") + spoken(view.request)),
             Cell(clean(view.workflow)),
@@ -57,6 +57,7 @@ def record(view: AuditView, style: Style) -> dict[str, Any]:
         "user": view.user,
         "uid": view.uid,
         "pid": view.pid,
+        "token": view.token,
         "request": view.request,
         "workflow": view.workflow or None,
         "run": view.run,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyflowd.protocol.views import BackfillView
+from pyflowd.protocol.views_runs import BackfillView
 from pyflowd.render.layout import Cell, Style, bold, clean, dim, glyph, plural, slot_moment, zone_text
 from pyflowd.render.render_runs import glyph_text, hint, param_text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pyflowd.clock import US
-from pyflowd.protocol.views import CacheView, ClearedView
+from pyflowd.protocol.views_runs import CacheView, ClearedView
 from pyflowd.render.layout import Cell, Style, clean, glyph, span
 from pyflowd.render.render_runs import hint
 

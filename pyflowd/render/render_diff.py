@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyflowd.clock import US
-from pyflowd.protocol.views import ChangeView, DefinitionView, RunView, TaskView
+from pyflowd.protocol.views_runs import RunView, TaskView
+from pyflowd.protocol.views_workflows import ChangeView, DefinitionView
 from pyflowd.render import render_json
 from pyflowd.render.diff import DIGITS, Difference, TaskPair, values
 from pyflowd.render.layout import (

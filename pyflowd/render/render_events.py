@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyflowd.protocol.views import FiringView, HookAnswer, HookView
+from pyflowd.protocol.views_workflows import FiringView, HookAnswer, HookView
 from pyflowd.render.layout import Cell, Style, clean, iso, moment
 from pyflowd.render.render_runs import glyph_text, reason_text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyflowd.protocol.views import ExplanationView, FactView, StepView
+from pyflowd.protocol.views_runs import ExplanationView, FactView, StepView
 from pyflowd.render.layout import Style, bold, clean, dim, glyph, iso, plural, relative, slot_moment, wrapped, zone_text
 
 _GLYPHS = {"coming": "queued", "none": "skipped", "removed": "broken", "uninstalled": "stale"}

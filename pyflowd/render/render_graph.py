@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from pyflowd.model.states import TASK_TERMINAL
-from pyflowd.protocol.views import GraphView, TaskView
+from pyflowd.protocol.views_runs import TaskView
+from pyflowd.protocol.views_workflows import GraphView
 from pyflowd.render.layout import Style, bold, clean, dim, fit, glyph, paint_state, plural, text_width
 from pyflowd.render.render_runs import state_word
 

@@ -6,19 +6,9 @@ from collections.abc import Sequence
 
 from pyflowd.language.definition_text import readable
 from pyflowd.model.problem import Problem, Severity
-from pyflowd.protocol.views import (
-    DefinitionView,
-    EventView,
-    HealthView,
-    HostView,
-    NextView,
-    ParamView,
-    RunView,
-    SlotView,
-    VersionView,
-    WorkflowPage,
-    WorkflowView,
-)
+from pyflowd.protocol.views_host import HealthView, HostView, VersionView
+from pyflowd.protocol.views_runs import EventView, RunView
+from pyflowd.protocol.views_workflows import DefinitionView, NextView, ParamView, SlotView, WorkflowPage, WorkflowView
 from pyflowd.render import render_backfill
 from pyflowd.render.layout import (
     Cell,
@@ -84,7 +74,7 @@ def host_sentence(view: HostView, style: Style) -> str:
     if not view.workflows and not view.running and not view.queued:
         if view.problems:
             return "no workflow is in force: what is wrong with the files stands below"
-        return "no workflows yet: put a YAML file into the workflows folder"
+        return f"no workflows yet: put a YAML file into {clean(view.folder) or 'the workflows folder'}"
     at_work = len(_at_work(view))
     parts = [f"{at_work} running" if at_work else "nothing is running"]
     if view.queued:

@@ -11,31 +11,28 @@ import msgspec
 
 from pyflowd.language.definition_text import readable, texts_of
 from pyflowd.model.problem import Problem
-from pyflowd.protocol.views import (
+from pyflowd.protocol.views_host import (
+    HealthView,
+    HolderView,
+    HostView,
+    NotificationView,
+    PlaceView,
+    SecretAnswer,
+    SecretView,
+    VersionView,
+)
+from pyflowd.protocol.views_runs import (
     AnswerView,
     ApprovalView,
     ArtifactView,
     BackfillView,
     CacheView,
     ClearedView,
-    DefinitionView,
     EventView,
-    GraphView,
-    HealthView,
-    HolderView,
-    HostView,
-    NextView,
-    NotificationView,
-    PlaceView,
-    PlanView,
     RunView,
-    SecretAnswer,
-    SecretView,
-    SlotView,
     TaskView,
-    VersionView,
-    WorkflowView,
 )
+from pyflowd.protocol.views_workflows import DefinitionView, GraphView, NextView, PlanView, SlotView, WorkflowView
 from pyflowd.render.layout import Style, iso
 
 Object = dict[str, Any]
@@ -66,6 +63,8 @@ def run(view: RunView, style: Style) -> Object:
         "outcome": view.outcome or None,
         "parent": None if view.parent is None else {"run": view.parent, "task": view.parent_task},
         "backfill": view.backfill,
+        "seen_by": view.seen_by or None,
+        "seen_at": iso(view.seen_us, style),
     }
 
 

@@ -8,44 +8,57 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pyflowd.protocol.views import (
-    AnswerView,
-    ApprovalPage,
-    ArtifactPage,
+from pyflowd.protocol.tokens import TokenCreated, TokenPage, TokenView
+from pyflowd.protocol.views import Reply
+from pyflowd.protocol.views_host import (
     AuditPage,
-    BackfillPage,
-    BackfillView,
     BackupView,
-    CachePage,
-    ChangePage,
-    ClearedView,
-    DefinitionView,
     DrainView,
-    EventPage,
-    ExplanationView,
-    FiringPage,
-    GraphView,
     HealthView,
-    HookView,
     HostView,
-    NextPage,
     NotificationPage,
     PlacePage,
-    PlanView,
-    Reply,
-    RunPage,
-    RunView,
     SecretAnswer,
     SecretPage,
     SecretView,
-    SlotPage,
     StoreCheckView,
+    VersionView,
+)
+from pyflowd.protocol.views_runs import (
+    AnswerView,
+    ApprovalPage,
+    ArtifactPage,
+    BackfillPage,
+    BackfillView,
+    CachePage,
+    ClearedView,
+    EventPage,
+    ExplanationView,
+    RunPage,
+    RunView,
     TaskPage,
     TaskView,
-    VersionView,
+)
+from pyflowd.protocol.views_workflows import (
+    ChangePage,
+    DefinitionView,
+    FiringPage,
+    GraphView,
+    HookView,
+    NextPage,
+    PlanView,
+    SlotPage,
     WorkflowPage,
 )
-from pyflowd.render import render_audit, render_diff, render_events, render_explain, render_json, render_upkeep
+from pyflowd.render import (
+    render_audit,
+    render_diff,
+    render_events,
+    render_explain,
+    render_json,
+    render_tokens,
+    render_upkeep,
+)
 from pyflowd.render.layout import Style
 
 
@@ -96,6 +109,10 @@ class JsonValues:
                 return render_upkeep.backup_object(reply)
             case StoreCheckView():
                 return render_upkeep.store_check_object(reply)
+            case TokenCreated():
+                return render_tokens.created_record(reply, self._style)
+            case TokenView():
+                return render_tokens.record(reply, self._style)
             case DrainView():
                 return render_upkeep.drain_object(reply, self._style)
             case NotificationPage():  # of `notify`: the one
@@ -128,6 +145,8 @@ def _items(reply: Reply, style: Style) -> Iterator[bytes]:
             return (encoded(render_json.cache_entry(view, style)) for view in reply.entries)
         case EventPage():
             return (encoded(render_json.event(view, style)) for view in reply.events)
+        case TokenPage():
+            return (encoded(render_tokens.record(view, style)) for view in reply.tokens)
         case AuditPage():
             return (encoded(render_audit.record(view, style)) for view in reply.records)
         case PlacePage():

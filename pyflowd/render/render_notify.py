@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyflowd.protocol.views import NotificationView
+from pyflowd.protocol.views_host import NotificationView
 from pyflowd.render.layout import Cell, Style, clean, glyph, moment
 from pyflowd.render.render_runs import glyph_text, hint
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from pyflowd.protocol.views import OriginView
+from pyflowd.protocol.views_workflows import OriginView
 from pyflowd.render.layout import Style, clean, dim, text_width
 
 _COLUMN = 44

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyflowd.protocol.views import HolderView, PlaceView
+from pyflowd.protocol.views_host import HolderView, PlaceView
 from pyflowd.render.layout import Cell, clean
 
 FEW = 3

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from pyflowd.protocol.views import RunView
+from pyflowd.protocol.views_runs import RunView
 from pyflowd.render.layout import (
     Cell,
     Style,
@@ -153,6 +153,8 @@ def facts(view: RunView, style: Style) -> list[str]:
             f"{lasted} {took(view.started_us, view.ended_us, style)}"
         )
     lines.append(_origin(view, style))
+    if view.seen_us is not None:
+        lines.append(f"seen by {clean(view.seen_by)} {moment(view.seen_us, style)}")
     if view.params:
         pairs = [param_text(name, value) for name, value in view.params.items()]
         lines.append("params: " + ", ".join(pairs))
@@ -269,6 +271,15 @@ def answered(view: RunView, style: Style) -> list[str]:
     """What became of a `cancel`."""
     notes = [f"  {clean(note)}" for note in view.notes]
     return [head(view, style), *notes, *([second_cancel(view, style)] if view.stopping else [])]
+
+
+def seen(view: RunView, style: Style) -> list[str]:
+    """What became of a `seen`."""
+    if view.seen_us is None:
+        return [f"run {view.run} of {view.workflow} is to be looked at again"]
+    at = moment(view.seen_us, style)
+    undo = hint(f"pyflowctl seen {view.run} --undo", style)
+    return [f"run {view.run} of {view.workflow}: seen by {clean(view.seen_by)} {at}", undo]
 
 
 def second_cancel(view: RunView, style: Style) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyflowd.protocol.views import SecretAnswer, SecretView
+from pyflowd.protocol.views_host import SecretAnswer, SecretView
 from pyflowd.render.layout import Cell, Style, clean, glyph, moment, plural
 from pyflowd.render.render_runs import hint
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pyflowd.exit_status import exit_text, signal_name
 from pyflowd.model.states import RUN_TERMINAL
-from pyflowd.protocol.views import AnswerView, ApprovalView, ArtifactView, PlanView, RunView, TaskView
+from pyflowd.protocol.views_runs import AnswerView, ApprovalView, ArtifactView, RunView, TaskView
+from pyflowd.protocol.views_workflows import PlanView
 from pyflowd.render.layout import (
     Cell,
     Style,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyflowd.protocol.views import BackupView, DrainView, SettingsView, StoreCheckView
+from pyflowd.protocol.views_host import BackupView, DrainView, SettingsView, StoreCheckView
 from pyflowd.render.layout import Style, bold, clean, glyph, iso, moment, plural
 from pyflowd.render.render_runs import hint
 from pyflowd.units import size_text

@@ -41,6 +41,7 @@ from pyflowd.events import (
     RunCreated,
     RunEnded,
     RunRefused,
+    RunSeen,
     RunStarted,
     RunTimedOut,
     SecretChanged,
@@ -69,7 +70,7 @@ from pyflowd.model.ends import (
     Waited,
 )
 from pyflowd.model.states import RUN_TERMINAL
-from pyflowd.protocol.views import EventView
+from pyflowd.protocol.views_runs import EventView
 from pyflowd.render.layout import clean, plural, span, spoken, values_text
 from pyflowd.store.store import Row
 from pyflowd.units import size_text
@@ -135,6 +136,8 @@ def sentence(event: StoredEvent, run: int | None) -> str:
             return f"{event.task}: it may not begin: {event.error}"
         case RunEnded():
             return f"run {run} {event.state}" + (f": {event.error}" if event.error else "")
+        case RunSeen():
+            return f"run {run} {'was seen' if event.seen else 'is to be looked at again'}, says {event.by}"
         case CacheDecided():
             return _recalled(event)
         case ConditionDecided() | Expanded() | RepeatDecided() | OutputsDecided():

@@ -1,4 +1,4 @@
-"""The record of who changed what, by the identity that the kernel gives, in the commit of the change itself.
+"""The record of who changed what, by the identity that the kernel or a token gives, in the commit of the change itself.
 
 `during` is put around all that is done for a request; what is not done yet when it returns is put off, and recorded
 when it is. Refusals for lack of rights are recorded too, so many a minute. It knows nothing of what requests mean.
@@ -17,25 +17,28 @@ from pyflowd.clock import US
 from pyflowd.control.replies import Replies
 from pyflowd.errors import PyflowError
 from pyflowd.protocol.requests import Request, operation
+from pyflowd.protocol.words import Level
 from pyflowd.runtime.health import Health
 from pyflowd.runtime.runs import Runs
 
 REFUSALS_PER_USER = 20
 """A minute, that get a record of their own."""
+REFUSALS_OF_NOBODY = 1
+"""The same of all who reach the web front and are not logged in: they may be many, and cost nothing."""
 REFUSALS = 200
 """The same of all users: one account of the host can be many to the kernel (user namespaces)."""
 WINDOW_US = 60 * US
 ASKED_MAX_BYTES = 4096
 TEXT_MAX = 500
 """Characters of a text that are kept."""
-UNTOLD = frozenset({"workflow", "run", "headers", "query", "text", "comment", "params_are_text"})
+UNTOLD = frozenset({"workflow", "run", "headers", "query", "text", "comment", "params_are_text", "login"})
 """Fields that have a column of their own, may hold what is secret, or say nothing. Bytes are never told."""
 
 
 class Deed:
     """A request, and what it has come to be about. One that changes nothing is not recorded."""
 
-    __slots__ = ("changes", "is_put_off", "peer", "request", "run", "workflow")
+    __slots__ = ("changes", "found", "is_put_off", "peer", "request", "run", "workflow")
 
     def __init__(self, request: Request, peer: Peer) -> None:
         self.changes = operation(request).changes
@@ -44,6 +47,7 @@ class Deed:
         self.workflow = str(getattr(request, "workflow", ""))
         self.run: int | None = getattr(request, "run", None) or None
         self.is_put_off = False
+        self.found: dict[str, str] = {}
 
 
 class Audit:
@@ -80,6 +84,16 @@ class Audit:
             self._deed.workflow = workflow
             self._deed.run = run if run is not None else self._deed.run
 
+    def by(self, peer: Peer) -> None:
+        """What is being done turns out to be done by somebody else."""
+        if self._deed is not None:
+            self._deed.peer = peer
+
+    def add(self, name: str, value: str) -> None:
+        """A further fact about what is being done, to stand beside what was asked."""
+        if self._deed is not None:
+            self._deed.found[name] = value
+
     def put_off(self) -> Deed:
         """What is being done is done later: whoever does it calls `during` with this then, which records it."""
         assert self._deed is not None
@@ -95,7 +109,8 @@ class Audit:
         if now_us - self._window_us >= WINDOW_US:
             self._window_us = now_us
             self._refused.clear()
-        if self._refused[uid] < REFUSALS_PER_USER and self._refused.total() < REFUSALS:
+        most = REFUSALS_OF_NOBODY if deed.peer.is_nobody else REFUSALS_PER_USER
+        if self._refused[uid] < most and self._refused.total() < REFUSALS:
             self._refused[uid] += 1
             self._write(deed, "forbidden")
             return
@@ -115,10 +130,11 @@ class Audit:
 
     def _write(self, deed: Deed, result: str, left_out: int = 0) -> None:
         peer = deed.peer
-        asked = msgspec.json.encode(asked_of(deed.request, values=result == "done")).decode()
+        asked = msgspec.json.encode({**asked_of(deed.request, values=result == "done"), **deed.found}).decode()
         self._runs.batch.add(
             "audit", self._runs.clock.wall_us(), peer.uid, peer.name, peer.pid,
-            str(type(deed.request).__struct_config__.tag), deed.workflow[:TEXT_MAX], deed.run, asked, result, left_out,
+            str(type(deed.request).__struct_config__.tag), deed.workflow[:TEXT_MAX], deed.run, asked,
+            peer.token or None, result, left_out,
         )  # fmt: skip
 
 
@@ -131,6 +147,8 @@ def asked_of(request: Request, *, values: bool) -> dict[str, Any]:
         value = getattr(request, field.name)
         if field.name in UNTOLD or isinstance(value, bytes) or not value:
             continue
+        if isinstance(value, Level):
+            value = value.name.lower()
         found[field.name] = value[:TEXT_MAX] if isinstance(value, str) else value
     if "params" in found and not (values and len(msgspec.json.encode(found)) <= ASKED_MAX_BYTES):
         found["params"] = sorted(str(name)[:TEXT_MAX] for name in found["params"])

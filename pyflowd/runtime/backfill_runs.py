@@ -51,7 +51,13 @@ class Backfills:
     def restore(self) -> None:
         """Take up what had not ended when the daemon last was there; after the live runs were rebuilt."""
         for (number,) in list(self.store.rows("backfills_open")):
-            self._open[number] = _of_row(self.store.one("backfill", number))
+            try:
+                self._open[number] = _of_row(self.store.one("backfill", number))
+            except (msgspec.MsgspecError, TypeError, ValueError) as error:
+                why = f"it is set aside, as the store cannot give it back ({error}); no more runs come of it"
+                log.error("backfill %d: %s", number, why, extra={"action": "backfill_set_aside"})
+                self.workflows.note(f"backfill {number}", why, "error")
+                continue
             self._live[number] = []
         for run, live in self.runs.live.items():
             if live.meta.backfill in self._open:
@@ -71,7 +77,7 @@ class Backfills:
         row = self.store.one_or_none("backfill", number)
         if row is None:
             raise NoBackfill(number)
-        return _of_row(row)
+        return _shown(row)
 
     def workflow_of(self, number: int) -> str:
         """Of which workflow it is; empty: there is no such backfill."""
@@ -82,7 +88,7 @@ class Backfills:
 
     def as_it_is(self, row: Row) -> Backfill:
         """Of a row of the store: of one that has not ended we may know more than is committed."""
-        found = _of_row(row)
+        found = _shown(row)
         return self._open.get(found.backfill, found)
 
     def live_runs(self, number: int) -> list[int]:
@@ -92,6 +98,8 @@ class Backfills:
         """Why no further run of it is recorded now; empty: one may be, or none is left."""
         if not asked.waiting:
             return ""
+        if asked.backfill not in self._open:
+            return "it is set aside, as the store cannot give it back; see: pyflowctl doctor"
         entry = self.workflows.entries.get(asked.workflow)
         if entry is None:
             return f"{asked.workflow} is not in force"
@@ -121,7 +129,9 @@ class Backfills:
         """No further runs; those that are live are cancelled, the second time killed. Raises NotFound, Refused."""
         found = self.find(number)
         if number not in self._open:
-            raise Refused(f"backfill {number} of {found.workflow} has ended already")
+            raise Refused(
+                f"backfill {number} of {found.workflow} {'has ended already' if found.ended_us else 'is set aside'}"
+            )
         if not found.cancelled_by:
             left = found.waiting
             found = self._open[number] = replace(found, cancelled_by=by)
@@ -219,6 +229,14 @@ class Backfills:
         )
         del self._open[number], self._live[number]
         self._taken_us.pop(number, None)
+
+
+def _shown(row: Row) -> Backfill:
+    """As it is told: without its params where they cannot be read."""
+    try:
+        return _of_row(row)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _of_row((*row[:5], _encode({}), *row[6:]))
 
 
 def _of_row(row: Row) -> Backfill:

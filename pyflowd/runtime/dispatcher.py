@@ -33,6 +33,8 @@ from pyflowd.runtime.calendars_watch import TOKEN as CALENDARS
 from pyflowd.runtime.clock_steps import ClockSteps
 from pyflowd.runtime.endings import TOKEN as ARTIFACTS
 from pyflowd.runtime.endings import Endings
+from pyflowd.runtime.errands import TOKEN as ERRANDS
+from pyflowd.runtime.errands import Errands
 from pyflowd.runtime.event_file_watch import TOKEN as FILES
 from pyflowd.runtime.event_journal import EventJournal
 from pyflowd.runtime.event_sources import EventSources
@@ -47,6 +49,7 @@ from pyflowd.runtime.janitor import Janitor
 from pyflowd.runtime.keeperlink import Ended, Gone, KeeperLink, Refusal, Running
 from pyflowd.runtime.launcher import Launcher
 from pyflowd.runtime.live import LiveRun
+from pyflowd.runtime.metrics import Metrics
 from pyflowd.runtime.notify_spool import TOKEN as NOTIFY
 from pyflowd.runtime.notify_spool import Notifier
 from pyflowd.runtime.runs import Acknowledge, Launch, Runs, Stop
@@ -67,7 +70,7 @@ SPACE_MIN_BYTES = 8 << 20
 """Free beside the ballast before new work is taken again."""
 SET_ASIDE_TOLD = 10
 """Runs whose record cannot be read, each by itself."""
-AWAITED = (HTTP, ARTIFACTS, SECRETS, HOOKS, NOTIFY)
+AWAITED = (HTTP, ARTIFACTS, SECRETS, HOOKS, NOTIFY, ERRANDS)
 """What a stop waits for in the pool: parts of attempts, messages, answers that somebody waits for."""
 LAUNCHES_AT_ONCE = 64
 """Each holds two or three descriptors until it is sent to the keeper."""
@@ -109,7 +112,11 @@ class Dispatcher:
         clock_steps: ClockSteps,
         service: Service,
         journal: EventJournal,
+        metrics: Metrics,
+        errands: Errands,
     ) -> None:
+        self.metrics = metrics
+        self.errands = errands
         self.clock_steps = clock_steps
         self.service = service
         self.journal = journal
@@ -143,6 +150,8 @@ class Dispatcher:
         self.boot_id = ""
         self.stopping = False
         self._draining = False
+        self._told_before = 0
+        """The number of the event that comes next, as of the turn that was told last."""
         self._clock_watch = ClockWatch()
         self._writing = False
         self._link_descriptor = -1
@@ -207,12 +216,14 @@ class Dispatcher:
 
     def turn(self) -> None:
         ready = self.selector.select(self._timeout_s())
+        began_us = self.clock.mono_us()
         for key, mask in ready:
             key.data(mask)
         self.clock_steps.look()
         self.timers.fire(self.clock.mono_us())
         self._finish_turn()
         self.journal.write(idle=not ready)
+        self.metrics.turns.add(self.clock.mono_us() - began_us)
 
     def _timeout_s(self) -> float:
         """Until the next deadline of either clock; the wall clock's is watched by a timer that notices a step."""
@@ -300,6 +311,8 @@ class Dispatcher:
                 self.hooks.taken(token.removeprefix(HOOKS), result)
             elif token.startswith(FILES):
                 self.events.taken(token.removeprefix(FILES), result)
+            elif token.startswith(ERRANDS):
+                self.errands.taken(token, result)
             elif token.startswith(NOTIFY):
                 self.notifier.taken(self.runs.batch, token, result)
             elif token == UPKEEP:
@@ -345,6 +358,7 @@ class Dispatcher:
             self.disk_is_full(str(error))
         crashpoint("after_commit")
         self.journal.committed(batch.facts)
+        self.metrics.committed(batch)
         self.runs.committed()
         return True
 
@@ -426,7 +440,8 @@ class Dispatcher:
         self.runs.ended_with_scratch.clear()
         changed, self.runs.changed = self.runs.changed, set()
         topics = {f"run/{run}" for run in changed}
-        if changed:
+        if self.runs.batch.next_event != self._told_before:  # also of the host alone: a pause, a drain, a new text
+            self._told_before = self.runs.batch.next_event
             topics.add("events")
         topics |= self.workflows.take_topics()
         if topics:

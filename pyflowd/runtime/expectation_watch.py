@@ -63,7 +63,12 @@ class Expectations:
         """After the definitions and the live runs are there again."""
         self._cursors = dict(self.store.rows("expectation_cursors"))
         for workflow, sort, trigger, subject, _, run, text in self.store.rows("expectations_open"):
-            key = _Key(workflow, Expected(sort), trigger, subject)
+            try:
+                key = _Key(workflow, Expected(sort), trigger, subject)
+            except ValueError as error:
+                why = f"what was missed is set aside, as the store cannot give it back ({error})"
+                self.workflows.note(f"expectation of {workflow}", why, "error", workflows=(workflow,))
+                continue
             self._open[key] = Missed(sort=key.sort, trigger=trigger, subject=subject, run=run, text=text)
         for name in self.workflows.entries:
             self._definition_changed(name)

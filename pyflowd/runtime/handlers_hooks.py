@@ -1,13 +1,15 @@
 """Deliveries to hooks, as requests: secrets are fetched by the thread pool, then all is decided in one turn.
 
 The answer is given after the commit of the run that it names. Of a refused delivery only the number and the reason are
-kept. Whoever may operate anything may deliver; the proof is the signature. A trigger that asks for none is as good as a
-start by hand: only for those who may operate its workflow.
+kept. Anybody may deliver; the proof is the signature. Whoever sees none of a hook's workflows cannot tell it from one
+that there is not, neither by the answer nor by the work that it costs. A trigger that asks for no signature is as good
+as a start by hand: only for those who may operate its workflow.
 """
 
 from __future__ import annotations
 
 import secrets
+import zlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -24,7 +26,7 @@ from pyflowd.expressions.expression import ExpressionError
 from pyflowd.model.states import Fate
 from pyflowd.model.triggers import WebhookTrigger
 from pyflowd.protocol.requests import DeliverHook, ListFirings
-from pyflowd.protocol.views import FiringPage, FiringView, HookAnswer, HookView
+from pyflowd.protocol.views_workflows import FiringPage, FiringView, HookAnswer, HookView
 from pyflowd.protocol.words import HIDDEN
 from pyflowd.runtime import context
 from pyflowd.runtime.audit import Audit, Deed
@@ -57,6 +59,8 @@ class _Asked(NamedTuple):
     trusted: bool
     sees: Judge
     operates: Judge
+    decoy: WebhookTrigger | None = None
+    """Whose proof is looked at for nothing, as there is none to look at."""
 
 
 class _Waiting(NamedTuple):
@@ -84,16 +88,23 @@ class HookHandlers:
         self._waiting: dict[str, _Waiting] = {}
         self._number = 0
         self._refused: dict[str, int] = {}
+        self.delivered: Callable[[str], None] = lambda _: None
+        """Told what became of each delivery: `accepted`, `repeated`, `skipped`, `refused`, `unknown`."""
 
     def deliver(self, request: DeliverHook, peer: Peer) -> Replies:
         """Raises Refused, NotFound, Forbidden, Unavailable."""
         sees, operates = self._sight(peer)
         found = event_webhook.delivery(request.hook, request.method, request.headers, request.query, request.body)
-        triggers = self._triggers(found.hook, sees)
-        names = {name for _, trigger in triggers if trigger.verify for name in trigger.verify.secrets}
-        asked = _Asked(found, request.trusted, sees, operates)
+        known = self._with(found.hook)
+        triggers = [trigger for _, trigger in known]
+        decoy = None
+        if not any(sees(workflow) for workflow, _ in known) and not any(trigger.verify for trigger in triggers):
+            decoy = self._decoy(found.hook)
+            triggers += [decoy] if decoy else []
+        names = {name for trigger in triggers if trigger.verify for name in trigger.verify.secrets}
+        asked = _Asked(found, request.trusted, sees, operates, decoy)
         if request.trusted or not names:
-            return iter([self._decide(asked, {})])
+            return iter([self._decided(asked, {})])
         if len(self._waiting) >= UNDER_WAY_MAX:
             raise Unavailable(f"{UNDER_WAY_MAX} deliveries are being looked at; send it again in a moment")
         self._number += 1
@@ -112,42 +123,57 @@ class HookHandlers:
             self._health.check_writable()
             values = result
             waiting.outcome.extend(
-                self._audit.during(waiting.deed, lambda: iter([self._decide(waiting.asked, values)]))
+                self._audit.during(waiting.deed, lambda: iter([self._decided(waiting.asked, values)]))
             )
         except PyflowError as error:
             waiting.outcome.append(error)
 
-    def _triggers(self, hook: str, sees: Judge) -> list[tuple[str, WebhookTrigger]]:
-        """Raises NotFound."""
-        known = self.starts.triggers(WebhookTrigger)
-        found = [(name, trigger) for name, trigger in known if trigger.hook == hook]
-        if not found:
-            raise self._no_hook(hook, sees)
-        return found
+    def _with(self, hook: str) -> list[tuple[str, WebhookTrigger]]:
+        return [(name, trigger) for name, trigger in self.starts.triggers(WebhookTrigger) if trigger.hook == hook]
+
+    def _decoy(self, hook: str) -> WebhookTrigger | None:
+        """Another hook's, the same each time: a name that there is not costs what one costs that there is."""
+        proven = [trigger for _, trigger in self.starts.triggers(WebhookTrigger) if trigger.verify]
+        return proven[zlib.crc32(hook.encode("utf-8", "surrogatepass")) % len(proven)] if proven else None
 
     def _no_hook(self, hook: str, sees: Judge) -> NotFound:
+        """Recorded as what may not be known would be."""
         known = self.starts.triggers(WebhookTrigger)
         guess = nearest(hook[:64], sorted({trigger.hook for name, trigger in known if sees(name)}))
-        return NotFound(f'no workflow has a hook "{hook[:64]}"{guess}')
+        error = NotFound(f'no workflow has a hook "{hook[:64]}"{guess}')
+        error.denied = True
+        return error
+
+    def _decided(self, asked: _Asked, values: Found) -> HookView:
+        """The same as `_decide`, counted."""
+        try:
+            view = self._decide(asked, values)
+        except (Forbidden, NotFound):
+            self.delivered("refused" if self._with(asked.delivery.hook) else "unknown")
+            raise
+        fired = [answer.again for answer in view.answers if answer.fate is Fate.FIRED]
+        self.delivered("skipped" if not fired else "repeated" if all(fired) else "accepted")
+        return view
 
     def _decide(self, asked: _Asked, values: Found) -> HookView:
         """What each trigger of the hook makes of it. Raises Forbidden where it proves nothing to any of them, NotFound
-        where whoever delivers may know of none of them.
+        where there is none, or whoever delivers may know of none of them.
         """
         found, now_us = asked.delivery, self.workflows.clock.wall_us()
-        triggers = self._triggers(found.hook, asked.sees)
+        triggers = self._with(found.hook)
         proven, why = [], ""
+        if asked.decoy is not None:
+            _why_refused(asked.decoy, found, values, now_us)
         for workflow, trigger in triggers:
             refused = self._why_not(asked, workflow, trigger, values, now_us)
             why = why or refused
             if not refused:
                 proven.append((workflow, trigger))
         if not proven:
-            self._count(found.hook, why)
+            if triggers:
+                self._count(found.hook, why)
             if not any(asked.sees(workflow) for workflow, _ in triggers):
-                unknown = self._no_hook(found.hook, asked.sees)
-                unknown.denied = True
-                raise unknown
+                raise self._no_hook(found.hook, asked.sees)
             raise Forbidden(f"{found.hook}: the delivery is refused: {why}")
         body = event_webhook.read_body(found)
         answers = [self._start(workflow, trigger, found, body, trusted=asked.trusted) for workflow, trigger in proven]
@@ -273,8 +299,8 @@ def _answer(workflow: str, trigger: WebhookTrigger, firing: Firing) -> HookAnswe
 
 
 def _told(answer: HookAnswer, sees: Judge) -> HookAnswer:
-    """Without what whoever delivers may not know."""
-    return answer if sees(answer.workflow) else replace(answer, workflow=HIDDEN, trigger="", run=None, error="")
+    """Without what whoever delivers may not know; the number of the run is his, to ask for it by."""
+    return answer if sees(answer.workflow) else replace(answer, workflow=HIDDEN, trigger="", error="")
 
 
 def _when_decided(waiting: _Waiting) -> Replies:

@@ -47,7 +47,9 @@ def containment(told: str) -> list[Check]:
 class Note(Protocol):
     """`Health.note`, as those see it who find what is wrong with workflows."""
 
-    def __call__(self, subject: str, warning: str, *, workflows: tuple[str, ...] = ()) -> None: ...
+    def __call__(
+        self, subject: str, warning: str, level: str = "warning", *, workflows: tuple[str, ...] = ()
+    ) -> None: ...  # fmt: skip
 
 
 class _Noted(NamedTuple):

@@ -34,7 +34,7 @@ _SOFT_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 _START_AGAIN_US = 300_000
 MASKS_MAX_BYTES = 262_144
 """Of one attempt's secrets in all: getting ready to search for them takes up to a second and 70 MB then."""
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYFLOW_CRASH", "PYFLOW_JOURNAL_SOCKET", "PYFLOW_BOOT_ID")
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYFLOW_CRASH", "PYFLOW_JOURNAL_SOCKET")
 """Of the daemon's environment to a keeper that it starts: nothing that could be a secret."""
 
 

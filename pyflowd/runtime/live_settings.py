@@ -40,7 +40,7 @@ class LiveSettings:
     ) -> None:
         self.now = now
         """What is in force."""
-        self._path = path
+        self.path = path
         self._takers = takers
         self._runs = runs
         self._note = note
@@ -50,7 +50,7 @@ class LiveSettings:
     def reload(self) -> Reread:
         """Within a turn."""
         try:
-            found = settings.load(self._path)
+            found = settings.load(self.path)
         except Refused as error:
             first, *others = str(error).splitlines()
             more = f" (and {len(others)} more)" if others else ""

@@ -21,6 +21,7 @@ from pyflowd.engine.holdings import RUN, Who
 from pyflowd.engine.outcomes import Outcome
 from pyflowd.engine.overlap import RunRef
 from pyflowd.engine.state import Decide, Effect, IllegalEvent, Run, StopAttempt, TaskRun, WakeTask, WatchHandlers
+from pyflowd.errors import Refused
 from pyflowd.events import (
     AttemptEnded,
     AttemptRunning,
@@ -53,7 +54,7 @@ from pyflowd.store.store import Row, Store
 STUCK_LOOK_US = US
 """How long those who hold something may wait before we look whether they wait for themselves."""
 
-UNREADABLE = (IllegalEvent, msgspec.MsgspecError, AssertionError, LookupError, ValueError, TypeError)
+UNREADABLE = (IllegalEvent, msgspec.MsgspecError, AssertionError, LookupError, ValueError, TypeError, Refused)
 """What events raise that tell no run, or rows that make no sense."""
 _event = msgspec.msgpack.Decoder(StoredEvent)
 _params = msgspec.msgpack.Decoder(dict[str, object])

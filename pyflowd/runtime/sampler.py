@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 
-import psutil
-
 from pyflowd.clock import US
 from pyflowd.engine.state import TaskRun
 from pyflowd.model.states import TaskState
@@ -27,6 +25,8 @@ class Sampler:
         self.runs = runs
         self.interval_us = round(interval_s * US)
         self._newest: dict[int, dict[str, tuple[int, int]]] = {}
+        self.taken_us = 0
+        """When the newest figures were taken (wall clock)."""
         self._taken_us: dict[tuple[int, int, int], int] = {}
 
     def of_run(self, run: int) -> dict[str, tuple[int, int]]:
@@ -44,7 +44,7 @@ class Sampler:
         sums = _sums(set(members)) if members else {}
         self._newest = {}
         taken: dict[tuple[int, int, int], int] = {}
-        now_us = self.runs.clock.wall_us()
+        now_us = self.taken_us = self.runs.clock.wall_us()
         for session, (cpu_us, rss_bytes) in sums.items():
             live, task = members[session]
             run = live.meta.run
@@ -61,6 +61,8 @@ class Sampler:
 
 def _sums(sessions: set[int]) -> dict[int, tuple[int, int]]:
     """Session id to (CPU microseconds, resident bytes) over its living processes."""
+    import psutil  # costs 10 ms and memory; only long tasks are sampled
+
     sums: dict[int, tuple[int, int]] = {}
     for pid in psutil.pids():
         try:

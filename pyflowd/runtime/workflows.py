@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -32,10 +32,12 @@ from pyflowd.model.problem import Problem, Severity
 from pyflowd.model.states import Reason, SlotReason
 from pyflowd.model.triggers import Catchup, EventTrigger, Expectation, Schedule
 from pyflowd.model.workflow import Concurrency, Overlap, Retention, Task, Workflow
-from pyflowd.protocol.views import NextView, RunView, WorkflowView
+from pyflowd.protocol.views_runs import RunView
+from pyflowd.protocol.views_workflows import NextView, WorkflowView
 from pyflowd.runtime import admission, changes, context
 from pyflowd.runtime.admission import Admission
 from pyflowd.runtime.calendars_watch import CalendarWatch
+from pyflowd.runtime.health import Note
 from pyflowd.runtime.live import LiveRun
 from pyflowd.runtime.rights import Groups, Rights
 from pyflowd.runtime.runs import Runs
@@ -80,6 +82,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[EventTrigger, ...] = ()
     visible_to: tuple[str, ...] = ()
     operate_by: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
 
 
 _head = msgspec.msgpack.Decoder(Head)
@@ -109,6 +112,14 @@ class Entry:
         return Planned(triggers=self.head.triggers, catchup=self.head.catchup)
 
 
+class Unreadable(NamedTuple):
+    """What was in force, by a definition that the store cannot give back: it is again when its file is read."""
+
+    digest: str
+    loaded_us: int
+    books: Mapping[str, Book]
+
+
 class Workflows:
     """All definitions in force, their timetable, and the starts of runs. One thread; part of a turn."""
 
@@ -125,6 +136,9 @@ class Workflows:
         self.zone = zone
         self.host_id = host_id
         self.entries: dict[str, Entry] = {}
+        self.unreadable: dict[str, Unreadable] = {}
+        self.note: Note = lambda *_, **__: None
+        """Told of what of the store cannot be read, and is set aside."""
         starter = Starter(self._decide_slot, self._fire, self.is_paused)
         self.slots = Slots(store, runs, host_id, zone, starter)
         self.timetable = self.slots.timetable
@@ -160,10 +174,13 @@ class Workflows:
         raise NoWorkflow(name, list(self.entries))
 
     def compiled(self, digest: str) -> Workflow:
-        """The definition of this text, in force or not (rule D1)."""
+        """The definition of this text, in force or not (rule D1). Raises Refused where the store cannot give it."""
         known = self._recent.get(digest)
         if known is None:
-            known = _workflow.decode(self.store.one("compiled", digest)[0])
+            try:
+                known = _workflow.decode(self.store.one("compiled", digest)[0])
+            except (msgspec.MsgspecError, UnicodeDecodeError, TypeError) as error:
+                raise Refused(f"the definition cannot be read in the store ({error}); see: pyflowctl doctor") from error
             self._recent[digest] = known
             if len(self._recent) > KEPT_COMPILED:
                 self._recent.popitem(last=False)
@@ -247,6 +264,7 @@ class Workflows:
             problems=problems,
             disabled=bool(schedules) and not any(trigger.enabled for trigger in entry.head.triggers),
             events=[event_values.trigger_text(trigger) for trigger in entry.head.events],
+            labels=entry.head.labels,
         )
 
     # ---- Definitions come and go
@@ -261,14 +279,41 @@ class Workflows:
                 self._paused[name] = (paused_us, paused_by)
             if digest is None:
                 continue
-            entry = self.entries[name] = Entry(name, file, digest, compiled, loaded_us)
+            try:
+                entry = self.entries[name] = Entry(name, file, digest, compiled, loaded_us)
+            except (msgspec.MsgspecError, UnicodeDecodeError, TypeError) as error:
+                self._set_aside(name, Unreadable(digest, loaded_us, books.get(name, {})), error)
+                continue
             self.slots.restore(name, entry.planned, books.get(name, {}), now_us)
+
+    def _set_aside(self, name: str, lost: Unreadable, error: Exception) -> None:
+        """One row that makes no sense keeps no other workflow from its work: the file gives it back, if it is there."""
+        self.unreadable[name] = lost
+        why = f"it is not in force, as the store cannot give it back ({error}) until its file is read again"
+        log.error("definition of %s: %s", name, why, extra={"action": "definition_set_aside"})
+        self.note(f"definition of {name}", why, "error", workflows=(name,))
+
+    def _take_back(self, name: str, file: str, lost: Unreadable, compiled: bytes) -> None:
+        """The same text was read again: what was in force goes on where it was, its slots too."""
+        now_us = self.clock.wall_us()
+        entry = self.entries[name] = Entry(name, file, lost.digest, compiled, lost.loaded_us)
+        self.runs.batch.add("workflow", name, file, lost.digest, lost.loaded_us)
+        self.runs.batch.add("definition_mend", compiled, lost.digest)
+        self.rights.put(name, Groups(entry.head.visible_to, entry.head.operate_by))
+        self.slots.restore(name, entry.planned, lost.books, now_us)
+        self.event_changes += 1
+        self.on_definition(name)
 
     def put(self, name: str, file: str, digest: str, text: bytes, compiled: bytes) -> None:
         """Put a definition in force; one with the text that is in force already changes its file only."""
+        self._forget_pools()
+        if lost := self.unreadable.pop(name, None):
+            self.note(f"definition of {name}", "")
+            if lost.digest == digest:
+                self._take_back(name, file, lost, compiled)
+                return
         now_us = self.clock.wall_us()
         batch, old = self.runs.batch, self.entries.get(name)
-        self._forget_pools()
         loaded_us = old.loaded_us if old and old.digest == digest else now_us
         entry = self.entries[name] = Entry(name, file, digest, compiled, loaded_us)
         batch.add("workflow", name, file, digest, loaded_us)

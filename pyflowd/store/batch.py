@@ -14,9 +14,11 @@ from pyflowd.engine.outcomes import Outcome
 from pyflowd.engine.state import Run, TaskRun
 from pyflowd.events import AttemptRunning, HostEvent, RunCreated, RunEnded, StoredEvent, TaskSettled
 from pyflowd.model.ends import CallEnd, Exit
-from pyflowd.model.states import TASK_TERMINAL, Fate, TaskState
+from pyflowd.model.states import TASK_TERMINAL, AttemptState, Fate, Reason, TaskState
 
 _encode = msgspec.msgpack.Encoder().encode
+_NOT_DONE = (Reason.KEPT, Reason.NOT_ASKED)
+"""Of tasks that this run has nothing to do with."""
 _NEVER_US = (1 << 63) - 1
 """Greatest integer of SQLite."""
 Value = str | bytes | int | float | None
@@ -79,14 +81,24 @@ class Fact(NamedTuple):
     """Of an attempt that ended."""
 
 
+class Moved(NamedTuple):
+    """A task that ended, or waits for another try, for those who count. Of a fan-out it is each item."""
+
+    workflow: str
+    state: TaskState
+    took_us: int | None = None
+    """What its last attempt took; None: it had none."""
+
+
 class Batch:
     """Writes waiting for one commit."""
 
-    __slots__ = ("facts", "next_event", "writes")
+    __slots__ = ("facts", "moved", "next_event", "writes")
 
     def __init__(self, next_event: int) -> None:
         self.writes: list[tuple[str, tuple[Value, ...]]] = []
         self.facts: list[Fact] = []
+        self.moved: list[Moved] = []
         self.next_event = next_event
 
     def add(self, name: str, *bindings: Value) -> None:
@@ -140,6 +152,9 @@ class Batch:
             )  # fmt: skip
             self._artifacts(run, task)
             self._keep(run, task, ended_us)
+            again = task.state is TaskState.RETRYING and outcome.state is not AttemptState.SUCCEEDED
+            if again or task.state in TASK_TERMINAL:
+                self.moved.append(Moved(run.workflow.name, task.state, ended_us - attempt.started_us))
             return
         started_us = attempt.started_us if attempt else None
         self.add(
@@ -149,6 +164,8 @@ class Batch:
         self._artifacts(run, task)
         if task.state in TASK_TERMINAL:
             self.event(run.run_id, TaskSettled(task.name, at_us, task.state, task.reason))
+            if task.fan is None and task.reason not in _NOT_DONE:
+                self.moved.append(Moved(run.workflow.name, task.state))
 
     def _artifacts(self, run: Run, task: TaskRun) -> None:
         for name, file in task.artifacts.items():

@@ -4,6 +4,13 @@ SELECT value FROM meta WHERE key = ?
 -- name: last_run
 SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'run'), 0)
 
+-- name: last_token
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'token'), 0)
+
+-- name: tokens
+SELECT token, hash, sort, uid, account, has_shell, by_proxy, level, label, created_us, expires_us, used_us FROM token
+ORDER BY token
+
 -- name: last_event
 SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)
 
@@ -56,7 +63,8 @@ SELECT body FROM event WHERE run = ? ORDER BY event
 
 -- name: run
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
-       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, outputs, backfill
+       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, outputs, backfill,
+       seen_by, seen_us
 FROM run WHERE run = ?
 
 -- name: called_runs
@@ -117,31 +125,52 @@ SELECT r.rerun_of, r.digest, e.body FROM run r JOIN event e ON e.run = r.run WHE
 SELECT max(run) FROM run WHERE workflow = ?
 
 -- name: newest_runs
--- The newest run of each workflow, by a seek of the index for each.
+-- The newest run of each workflow in the list, by a seek of the index for each.
 SELECT r.run, r.workflow, r.state, r.reason, r.error, r.trigger, r.params, r.created_us, r.started_us, r.ended_us,
        r.scheduled_us, r.requested_by, r.rerun_of, r.digest, r.tasks_total, r.parent, r.parent_task, r.section,
-       NULL, r.backfill
-FROM workflow w JOIN run r ON r.run = (SELECT max(run) FROM run WHERE workflow = w.workflow)
+       NULL, r.backfill, r.seen_by, r.seen_us
+FROM json_each(?) named JOIN run r ON r.run = (SELECT max(run) FROM run WHERE workflow = named.value)
 
 -- name: runs
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
-       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL, backfill
-FROM run WHERE run < ? AND created_us >= ? ORDER BY run DESC LIMIT ?
+       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL, backfill,
+       seen_by, seen_us
+FROM run WHERE run < ? AND run >= ? AND created_us >= ? ORDER BY run DESC LIMIT ?
 
 -- name: runs_of_workflow
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
-       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL, backfill
-FROM run WHERE workflow = ? AND run < ? AND created_us >= ? ORDER BY run DESC LIMIT ?
+       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL, backfill,
+       seen_by, seen_us
+FROM run WHERE workflow = ? AND run < ? AND run >= ? AND created_us >= ? ORDER BY run DESC LIMIT ?
 
 -- name: runs_by_state
+-- Each state by the index that knows it, so that a rare one is found among a million runs: those that went wrong have
+-- one, so have those that live; what is left went well, as nearly all did.
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
-       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL, backfill
-FROM run WHERE state = ? AND run < ? AND created_us >= ? ORDER BY run DESC LIMIT ?
+       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL, backfill,
+       seen_by, seen_us
+FROM run WHERE run IN (
+    SELECT * FROM (SELECT run FROM run INDEXED BY run_by_state WHERE state = ?1 AND state IN ('failed', 'cancelled')
+        AND run < ?2 AND run >= ?3 AND created_us >= ?4 ORDER BY run DESC LIMIT ?5)
+    UNION ALL SELECT run FROM run INDEXED BY run_live WHERE state = ?1 AND ended_us IS NULL
+        AND run < ?2 AND run >= ?3 AND created_us >= ?4
+    UNION ALL SELECT * FROM (SELECT run FROM run WHERE ?1 = 'succeeded' AND state = ?1
+        AND run < ?2 AND run >= ?3 AND created_us >= ?4 ORDER BY run DESC LIMIT ?5))
+ORDER BY run DESC LIMIT ?5
 
 -- name: runs_of_workflow_by_state
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
-       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL, backfill
-FROM run WHERE workflow = ? AND state = ? AND run < ? AND created_us >= ? ORDER BY run DESC LIMIT ?
+       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL, backfill,
+       seen_by, seen_us
+FROM run WHERE run IN (
+    SELECT * FROM (SELECT run FROM run INDEXED BY run_of_workflow_by_state
+        WHERE workflow = ?1 AND state = ?2 AND state IN ('failed', 'cancelled')
+        AND run < ?3 AND run >= ?4 AND created_us >= ?5 ORDER BY run DESC LIMIT ?6)
+    UNION ALL SELECT run FROM run INDEXED BY run_live WHERE workflow = ?1 AND state = ?2 AND ended_us IS NULL
+        AND run < ?3 AND run >= ?4 AND created_us >= ?5
+    UNION ALL SELECT * FROM (SELECT run FROM run WHERE workflow = ?1 AND ?2 = 'succeeded' AND state = ?2
+        AND run < ?3 AND run >= ?4 AND created_us >= ?5 ORDER BY run DESC LIMIT ?6))
+ORDER BY run DESC LIMIT ?6
 
 -- name: tasks
 SELECT n, task, state, reason, error, attempts, retry_us, exit_code, signal, started_us, ended_us, cpu_us, max_rss,
@@ -176,6 +205,12 @@ SELECT t.task, t.position, t.state, t.attempts, a.attempt, a.ended_us IS NULL
 FROM attempt a JOIN task t ON t.run = a.run AND t.n = a.n
 WHERE a.run = ? ORDER BY a.started_us, a.n, a.attempt
 
+-- name: attempts_of_task_by_begin
+-- Of a task with its items: a name holds no bracket, and after `[` comes `\`.
+SELECT t.task, t.position, t.state, t.attempts, a.attempt, a.ended_us IS NULL
+FROM attempt a JOIN task t ON t.run = a.run AND t.n = a.n
+WHERE a.run = ?1 AND (t.task = ?2 OR (t.task > ?2 || '[' AND t.task < ?2 || '\')) ORDER BY a.started_us, a.n, a.attempt
+
 -- name: passes
 -- Of a `repeat`: a pass is over when an attempt has succeeded.
 SELECT count(*), coalesce(max(attempt), 0) FROM attempt WHERE run = ? AND n = ? AND state = 'succeeded'
@@ -198,18 +233,33 @@ SELECT max(scheduled_us) FROM slot WHERE workflow = ? AND trigger = ?
 
 -- name: slots
 SELECT workflow, trigger, scheduled_us, fate, reason, run, detail FROM slot
-WHERE (scheduled_us, workflow, trigger) > (?, ?, ?) ORDER BY scheduled_us, workflow, trigger LIMIT ? OFFSET ?
+WHERE (scheduled_us, workflow, trigger) > (?, ?, ?) AND scheduled_us < ?
+ORDER BY scheduled_us, workflow, trigger LIMIT ?
 
 -- name: slots_of_workflow
 SELECT workflow, trigger, scheduled_us, fate, reason, run, detail FROM slot
-WHERE workflow = ? AND (scheduled_us, workflow, trigger) > (?, ?, ?)
-ORDER BY scheduled_us, workflow, trigger LIMIT ? OFFSET ?
+WHERE workflow = ? AND (scheduled_us, workflow, trigger) > (?, ?, ?) AND scheduled_us < ?
+ORDER BY scheduled_us, workflow, trigger LIMIT ?
 
--- name: slots_count
-SELECT count(*) FROM slot WHERE scheduled_us >= ?
+-- name: slots_before
+-- The newest before one, and not before an instant.
+SELECT workflow, trigger, scheduled_us, fate FROM slot
+WHERE (scheduled_us, workflow, trigger) < (?, ?, ?) AND scheduled_us >= ?
+ORDER BY scheduled_us DESC, workflow DESC, trigger DESC LIMIT ?
 
--- name: slots_count_of_workflow
-SELECT count(*) FROM slot WHERE workflow = ? AND scheduled_us >= ?
+-- name: slots_before_of_workflow
+SELECT workflow, trigger, scheduled_us, fate FROM slot
+WHERE workflow = ? AND (scheduled_us, workflow, trigger) < (?, ?, ?) AND scheduled_us >= ?
+ORDER BY scheduled_us DESC, workflow DESC, trigger DESC LIMIT ?
+
+-- name: slots_before_seen
+SELECT workflow, trigger, scheduled_us, fate FROM slot
+WHERE (workflow IN (SELECT value FROM json_each(?1))) = ?2 AND (scheduled_us, workflow, trigger) < (?3, ?4, ?5)
+    AND scheduled_us >= ?6
+ORDER BY scheduled_us DESC, workflow DESC, trigger DESC LIMIT ?7
+
+-- name: slot_of_workflow
+SELECT 1 FROM slot WHERE workflow = ? LIMIT 1
 
 -- name: newest_event
 -- The newest but `?` of them.
@@ -225,7 +275,8 @@ SELECT event, run, at_us, body FROM event WHERE event > ? ORDER BY event LIMIT ?
 SELECT event, run, at_us, body FROM event WHERE run = ? AND event > ? ORDER BY event LIMIT ?
 
 -- name: ended_since
-SELECT state, count(*) FROM run WHERE ended_us >= ? GROUP BY state
+-- Out of the index alone, a state after the other.
+SELECT state, count(*) FROM run WHERE state IN ('succeeded', 'failed', 'cancelled') AND ended_us >= ? GROUP BY state
 
 -- name: ended_runs_before
 SELECT run FROM run WHERE workflow = ? AND ended_us IS NOT NULL AND created_us < ? ORDER BY run LIMIT ?
@@ -417,38 +468,50 @@ SELECT workflow FROM run WHERE run = ?
 -- Of the workflows in the list ?1: of each the newest, of those the newest.
 SELECT r.run, r.workflow, r.state, r.reason, r.error, r.trigger, r.params, r.created_us, r.started_us, r.ended_us,
        r.scheduled_us, r.requested_by, r.rerun_of, r.digest, r.tasks_total, r.parent, r.parent_task, r.section, NULL,
-       r.backfill
+       r.backfill, r.seen_by, r.seen_us
 FROM json_each(?1) seen JOIN run r ON r.run IN (
-    SELECT run FROM run WHERE workflow = seen.value AND run < ?2 AND created_us >= ?3 ORDER BY run DESC LIMIT ?4)
-ORDER BY r.run DESC LIMIT ?4
+    SELECT run FROM run WHERE workflow = seen.value AND run < ?2 AND run >= ?3 AND created_us >= ?4
+    ORDER BY run DESC LIMIT ?5)
+ORDER BY r.run DESC LIMIT ?5
 
 -- name: runs_seen_by_state
 SELECT r.run, r.workflow, r.state, r.reason, r.error, r.trigger, r.params, r.created_us, r.started_us, r.ended_us,
        r.scheduled_us, r.requested_by, r.rerun_of, r.digest, r.tasks_total, r.parent, r.parent_task, r.section, NULL,
-       r.backfill
+       r.backfill, r.seen_by, r.seen_us
 FROM json_each(?1) seen JOIN run r ON r.run IN (
-    SELECT run FROM run WHERE workflow = seen.value AND state = ?2 AND run < ?3 AND created_us >= ?4
-    ORDER BY run DESC LIMIT ?5)
-ORDER BY r.run DESC LIMIT ?5
+    SELECT * FROM (SELECT run FROM run INDEXED BY run_of_workflow_by_state
+        WHERE workflow = seen.value AND state = ?2 AND state IN ('failed', 'cancelled')
+        AND run < ?3 AND run >= ?4 AND created_us >= ?5 ORDER BY run DESC LIMIT ?6)
+    UNION ALL SELECT run FROM run INDEXED BY run_live WHERE workflow = seen.value AND state = ?2 AND ended_us IS NULL
+        AND run < ?3 AND run >= ?4 AND created_us >= ?5
+    UNION ALL SELECT * FROM (SELECT run FROM run WHERE workflow = seen.value AND ?2 = 'succeeded' AND state = ?2
+        AND run < ?3 AND run >= ?4 AND created_us >= ?5 ORDER BY run DESC LIMIT ?6))
+ORDER BY r.run DESC LIMIT ?6
+
+-- name: failed_since
+SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
+       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL, backfill,
+       seen_by, seen_us
+FROM run WHERE state = 'failed' AND ended_us >= ? ORDER BY run DESC LIMIT ?
 
 -- name: failed_since_seen
 -- Of the workflows that are (?2 = 1) or are not (0) in the list ?1, the newest so many.
 SELECT run, workflow, state, reason, error, trigger, params, created_us, started_us, ended_us, scheduled_us,
-       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL, backfill
+       requested_by, rerun_of, digest, tasks_total, parent, parent_task, section, NULL, backfill,
+       seen_by, seen_us
 FROM run WHERE (workflow IN (SELECT value FROM json_each(?1))) = ?2 AND ended_us >= ?3 AND state = 'failed'
 ORDER BY run DESC LIMIT ?4
 
 -- name: ended_since_seen
 SELECT state, count(*) FROM run
-WHERE (workflow IN (SELECT value FROM json_each(?1))) = ?2 AND ended_us >= ?3 GROUP BY state
+WHERE state IN ('succeeded', 'failed', 'cancelled') AND ended_us >= ?3
+    AND (workflow IN (SELECT value FROM json_each(?1))) = ?2 GROUP BY state
 
 -- name: slots_seen
 SELECT workflow, trigger, scheduled_us, fate, reason, run, detail FROM slot
 WHERE (workflow IN (SELECT value FROM json_each(?1))) = ?2 AND (scheduled_us, workflow, trigger) > (?3, ?4, ?5)
-ORDER BY scheduled_us, workflow, trigger LIMIT ?6 OFFSET ?7
-
--- name: slots_count_seen
-SELECT count(*) FROM slot WHERE (workflow IN (SELECT value FROM json_each(?1))) = ?2 AND scheduled_us >= ?3
+    AND scheduled_us < ?6
+ORDER BY scheduled_us, workflow, trigger LIMIT ?7
 
 -- name: firings_seen
 SELECT workflow, trigger, key, at_us, fate, reason, run, summary, error FROM firing
@@ -478,17 +541,94 @@ SELECT e.event, e.run, r.workflow, CASE WHEN e.run IS NULL THEN e.body END
 FROM event e LEFT JOIN run r ON r.run = e.run WHERE e.event < ? ORDER BY e.event DESC LIMIT ?
 
 -- name: audit
-SELECT audit, at_us, user, uid, pid, request, workflow, run, asked, result, left_out FROM audit
+SELECT audit, at_us, user, uid, pid, request, workflow, run, asked, result, left_out, token FROM audit
 WHERE audit < ?1 AND at_us >= ?2 ORDER BY audit DESC LIMIT ?3
 
 -- name: audit_of_user
-SELECT audit, at_us, user, uid, pid, request, workflow, run, asked, result, left_out FROM audit
+SELECT audit, at_us, user, uid, pid, request, workflow, run, asked, result, left_out, token FROM audit
 WHERE user = ?4 AND audit < ?1 AND at_us >= ?2 ORDER BY audit DESC LIMIT ?3
 
 -- name: audit_of_workflow
-SELECT audit, at_us, user, uid, pid, request, workflow, run, asked, result, left_out FROM audit
+SELECT audit, at_us, user, uid, pid, request, workflow, run, asked, result, left_out, token FROM audit
 WHERE workflow = ?4 AND audit < ?1 AND at_us >= ?2 ORDER BY audit DESC LIMIT ?3
 
 -- name: audit_of_user_of_workflow
-SELECT audit, at_us, user, uid, pid, request, workflow, run, asked, result, left_out FROM audit
+SELECT audit, at_us, user, uid, pid, request, workflow, run, asked, result, left_out, token FROM audit
 WHERE user = ?4 AND workflow = ?5 AND audit < ?1 AND at_us >= ?2 ORDER BY audit DESC LIMIT ?3
+
+-- name: outcomes
+-- The newest runs of a workflow, in short.
+SELECT run, state, reason, trigger, created_us, started_us, ended_us, scheduled_us FROM run
+WHERE workflow = ? ORDER BY run DESC LIMIT ?
+
+-- name: newest_success
+-- Among the newest thousand runs of a workflow.
+SELECT ended_us FROM (SELECT state, ended_us FROM run WHERE workflow = ? ORDER BY run DESC LIMIT 1000)
+WHERE state = 'succeeded' LIMIT 1
+
+-- name: grid_runs
+SELECT run, state, reason, trigger, created_us, started_us, ended_us, scheduled_us, digest FROM run
+WHERE workflow = ? AND run < ? ORDER BY run DESC LIMIT ?
+
+-- name: grid_cells
+-- Of the nodes of the definition, which are the first so many.
+SELECT n, task, state, reason, exit_code, signal, attempts, started_us, ended_us FROM task
+WHERE run = ?1 AND n < ?2 AND position IS NULL
+
+-- name: grid_undoings
+SELECT n, task, state, reason, exit_code, signal, attempts, started_us, ended_us FROM task
+WHERE run = ?1 AND n >= ?2 AND section = 'undo' AND position IS NULL ORDER BY n
+
+-- name: used_by_run
+-- By its attempts: CPU time together, the greatest of their resident sizes.
+SELECT sum(cpu_us), max(max_rss) FROM attempt WHERE run = ?
+
+-- name: attempts_between
+-- Of the nodes from one number up to another, in pieces.
+SELECT a.n, a.attempt, t.task, t.section, t.owner, t.position, a.state, a.reason, a.exit_code, a.signal, a.error,
+       a.started_us, a.ended_us, a.cpu_us, a.max_rss
+FROM attempt a JOIN task t ON t.run = a.run AND t.n = a.n
+WHERE a.run = ?1 AND (a.n, a.attempt) > (?2, ?3) AND a.n < ?4 ORDER BY a.n, a.attempt LIMIT ?5
+
+-- name: retries_due
+-- When back-offs were over, with these bytes in the body; some events at a time.
+SELECT event, at_us, CASE WHEN instr(body, ?3) > 0 THEN body END FROM event
+WHERE run = ?1 AND event > ?2 ORDER BY event LIMIT ?4
+
+-- name: samples
+SELECT at_us, cpu_us, rss FROM sample WHERE run = ? AND n = ? AND attempt = ? ORDER BY at_us
+
+-- name: attempt_times
+SELECT attempt, state, started_us, ended_us FROM attempt WHERE run = ? AND n = ? AND attempt = coalesce(?, attempt)
+ORDER BY attempt DESC LIMIT 1
+
+-- name: first_run_from
+-- Of all workflows, from a number on.
+SELECT run, created_us FROM run WHERE run >= ? ORDER BY run LIMIT 1
+
+-- name: timeline_runs
+-- The newest so many.
+SELECT run, state, reason, trigger, created_us, started_us, ended_us, scheduled_us FROM run
+WHERE workflow = ? AND run >= ? ORDER BY run DESC LIMIT ?
+
+-- name: timeline_runs_before
+-- Ended since then all the same, or live, of the newest few before.
+SELECT run, state, reason, trigger, created_us, started_us, ended_us, scheduled_us FROM (
+    SELECT * FROM run WHERE workflow = ?1 AND run < ?2 ORDER BY run DESC LIMIT 10
+) WHERE coalesce(ended_us, ?3) >= ?3
+
+-- name: timeline_failed
+SELECT run, state, reason, trigger, created_us, started_us, ended_us, scheduled_us FROM run
+WHERE workflow = ? AND state = 'failed' AND run >= ? ORDER BY run DESC LIMIT ?
+
+-- name: timeline_bands
+SELECT (coalesce(started_us, created_us) - ?3) / ?4 AS band, count(*), state, max(run) FROM run
+WHERE workflow = ?1 AND run >= ?2 GROUP BY band, state ORDER BY band
+
+-- name: timeline_skipped
+SELECT scheduled_us, trigger, reason, run, detail FROM slot
+WHERE workflow = ?1 AND fate = 'skipped' AND scheduled_us >= ?2 ORDER BY scheduled_us DESC LIMIT ?3
+
+-- name: timeline_skipped_bands
+SELECT (scheduled_us - ?2) / ?3 AS band, count(*) FROM slot
+WHERE workflow = ?1 AND fate = 'skipped' AND scheduled_us >= ?2 GROUP BY band ORDER BY band

@@ -50,7 +50,7 @@ class Snapshot:
         """Rows of a statement of `reads.sql` or `checks.sql`."""
         try:
             yield from self._connection.execute(self._checks.get(name) or self._reads[name], bindings)
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:  # SQLite keeps text as it is given, UTF-8 or not
             raise self._unreadable(error) from error
 
     def one(self, name: str, *bindings: object) -> Row:
@@ -80,5 +80,5 @@ class Snapshot:
         except apsw.Error as error:
             raise self._unreadable(error) from error
 
-    def _unreadable(self, error: apsw.Error) -> Refused:
+    def _unreadable(self, error: apsw.Error | UnicodeDecodeError) -> Refused:
         return Refused(f"{self.path}: {error}")

@@ -269,11 +269,11 @@ def _open(path: str, *, writes: bool) -> apsw.Connection:
     if writes:
         connection.pragma("synchronous", "full" if sound else "extra")
         connection.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-        if sound:
-            _keep_wal(connection)
     else:
         connection.pragma("query_only", True)
         connection.pragma("wal_autocheckpoint", 0)
+    if sound:
+        _keep_wal(connection)
     connection.pragma("cache_size", -4096)
     return connection
 
@@ -281,6 +281,7 @@ def _open(path: str, *, writes: bool) -> apsw.Connection:
 def _keep_wal(connection: apsw.Connection) -> None:
     """Leave the WAL file in place when the store is closed: a commit into space that the file has already needs no
     change of metadata, which would make its fdatasync wait for every log file that is being created beside it.
+    Of every connection: the last to be closed decides, and a daemon that ends before it has begun closes none itself.
     """
     wanted = ctypes.c_int(1)
     connection.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, ctypes.addressof(wanted))

@@ -13,6 +13,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 UPDATE run SET state = ?, reason = ?, error = ?, started_us = ?, ended_us = ?, section = ?, outputs = ?
 WHERE run = ? AND ended_us IS NULL
 
+-- name: run_seen
+UPDATE run SET seen_by = ?, seen_us = ? WHERE run = ?
+
 -- name: task
 INSERT INTO task (run, n, task, state, reason, error, attempts, retry_us, started_us, section, owner, item_key,
                   position, outputs, facts)
@@ -43,6 +46,9 @@ INSERT OR IGNORE INTO sample (run, n, attempt, at_us, cpu_us, rss) VALUES (?, ?,
 
 -- name: definition
 INSERT OR IGNORE INTO definition (digest, text, compiled, seen_us) VALUES (?, ?, ?, ?)
+
+-- name: definition_mend
+UPDATE definition SET compiled = ? WHERE digest = ?
 
 -- name: definition_change
 INSERT INTO definition_change (workflow, at_us, what, file, digest, detail) VALUES (?, ?, ?, ?, ?, ?)
@@ -245,12 +251,26 @@ ON CONFLICT (workflow) DO UPDATE SET visible_to = excluded.visible_to, operate_b
 DELETE FROM rights WHERE workflow = ?
 
 -- name: audit
-INSERT INTO audit (at_us, uid, user, pid, request, workflow, run, asked, result, left_out)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO audit (at_us, uid, user, pid, request, workflow, run, asked, token, result, left_out)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: prune_audit
 -- The oldest so many of those before an instant: a clean-up of years delays nothing.
 DELETE FROM audit WHERE audit IN (SELECT audit FROM audit WHERE at_us < ? ORDER BY at_us LIMIT ?)
+
+-- name: token
+INSERT INTO token (token, hash, sort, uid, account, has_shell, by_proxy, level, label, created_us, expires_us)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: token_used
+UPDATE token SET used_us = ? WHERE token = ?
+
+-- name: token_remove
+DELETE FROM token WHERE token = ?
+
+-- name: restored_tokens
+-- Some of them may have been revoked since the backup.
+DELETE FROM token
 
 -- name: meta_remove
 DELETE FROM meta WHERE key = ?

@@ -14,7 +14,7 @@ import stat
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import msgspec
 from msgspec import Struct
@@ -33,11 +33,26 @@ _LEVEL = 3
 
 
 class Member(Struct, frozen=True, kw_only=True):
+    """A file as it is in the archive. Fields are only added, with a default."""
+
     size_bytes: int
     sha256: str
     owner: str = ""
     """Name of the account that the file belonged to."""
     mode: int = 0
+
+
+class _Said(Struct, frozen=True, kw_only=True):
+    """A manifest's members with the fields that it has: one of another version may have fewer, or more."""
+
+    members: dict[str, dict[str, Any]]
+
+    def agrees(self, name: str, found: dict[str, Member]) -> bool:
+        """Whether a member is there and is said to be, and all that is said of it that we know is so."""
+        said, there = self.members.get(name), found.get(name)
+        if said is None or there is None:
+            return False
+        return all(getattr(there, field, value) == value for field, value in said.items())
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
@@ -124,33 +139,34 @@ def unpack(file: BinaryIO, place: Callable[[str], str | None]) -> Manifest:
     archive is not whole, OSError where a file cannot be written.
     """
     found: dict[str, Member] = {}
-    manifest: Manifest | None = None
+    manifest, said = None, _Said(members={})
     with _refusing(), gzip.GzipFile(fileobj=file) as packed, tarfile.open(fileobj=packed, mode="r|") as tar:
         for head in tar:
             source = tar.extractfile(head) if head.type == tarfile.REGTYPE and not head.issparse() else None
             if source is None or manifest is not None or head.name in found:
                 raise Refused(f'"{head.name[:80]}" has no place in a backup')
             if head.name == MANIFEST:
-                manifest = _manifest(source, head.size)
+                manifest, said = _manifest(source, head.size)
             else:
                 found[head.name] = _member(head, _take(source, head.size, place(head.name)))
         while packed.read(_PIECE_BYTES):
             pass  # to its end, where its checksum is
     if manifest is None:
         raise Refused("it ends before its manifest: it was cut short, or is no backup")
-    for name in {*found, *manifest.members}:
-        if found.get(name) != manifest.members.get(name):
+    for name in sorted({*found, *manifest.members}):
+        if not said.agrees(name, found):
             raise Refused(f"{name} is not what the manifest says: the file is damaged")
-    return manifest
+    return msgspec.structs.replace(manifest, members=found)
 
 
-def _manifest(source: IO[bytes], size_bytes: int) -> Manifest:
+def _manifest(source: IO[bytes], size_bytes: int) -> tuple[Manifest, _Said]:
     if size_bytes > MANIFEST_MAX_BYTES:
         raise Refused("its manifest is too long")
-    manifest = msgspec.json.decode(source.read(), type=Manifest)
+    data = source.read()
+    manifest = msgspec.json.decode(data, type=Manifest)
     if manifest.format != FORMAT:
         raise Refused(f"its format is {manifest.format}, made by pyflowd {manifest.pyflow}; install that version")
-    return manifest
+    return manifest, msgspec.json.decode(data, type=_Said)
 
 
 def _member(head: tarfile.TarInfo, sha256: str) -> Member:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from pyflowd.clock import Clock, from_us
 from pyflowd.errors import Unavailable
 from pyflowd.paths import Paths
-from pyflowd.protocol.views import BackupView
+from pyflowd.protocol.views_host import BackupView
 from pyflowd.store.snapshot import Snapshot
 from pyflowd.store.store import DATABASE
 from pyflowd.units import size_text

@@ -16,7 +16,7 @@ from pyflowd.errors import PyflowError
 from pyflowd.events import StoredEvent
 from pyflowd.model.workflow import Workflow
 from pyflowd.paths import Paths
-from pyflowd.protocol.views import StoreCheckView
+from pyflowd.protocol.views_host import StoreCheckView
 from pyflowd.runtime.scratch import Scratch
 from pyflowd.store.snapshot import SCHEMA, Snapshot
 from pyflowd.upkeep import fold
@@ -68,7 +68,7 @@ def _findings(snapshot: Snapshot, paths: Paths | None) -> Iterator[str]:
     for event, body in snapshot.rows("check_host_events"):
         try:
             _event.decode(body)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             yield f"event {event} of the host cannot be read: {error}"
     if paths is not None:
         yield from _files(snapshot, paths)
@@ -103,7 +103,7 @@ def _definitions(snapshot: Snapshot) -> Iterator[str]:
             yield f"definition {digest[:12]}: its text has another SHA-256"
         try:
             _workflow.decode(compiled)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             yield f"definition {digest[:12]}: it cannot be read: {error}"
 
 

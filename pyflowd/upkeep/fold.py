@@ -33,7 +33,7 @@ def differences(snapshot: Snapshot, row: Row, known: dict[str, Workflow]) -> Ite
             return  # said of all such runs at once
         known[digest] = workflow
         events = [_event.decode(each[0]) for each in snapshot.rows("events_of_run", run_id)]
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         yield f"{where}: it cannot be read: {error}"
         return
     if not events:
@@ -48,7 +48,7 @@ def differences(snapshot: Snapshot, row: Row, known: dict[str, Workflow]) -> Ite
         yield from _of_run(folded, workflow, row)
         yield from _of_nodes(snapshot, folded)
         yield from _of_cache(snapshot, folded)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         yield f"{where}: a value of its rows cannot be read: {error}"
     if folded.state in RUN_TERMINAL:
         yield from _open_nodes(folded)

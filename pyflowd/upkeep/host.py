@@ -274,8 +274,8 @@ def _groups(settings: Settings) -> Iterator[Check]:
         except KeyError:
             missing.append(name)
     if missing:
-        told = ", ".join(missing)
-        yield "warning", "groups", f"not on this host, and so nobody has the rights of: {told} (groupadd --system)"
+        make = " && ".join(f"groupadd --system {name}" for name in missing)
+        yield "warning", "groups", f"not on this host, and so nobody has their rights: {', '.join(missing)}; {make}"
     else:
         yield "ok", "groups", ", ".join((*settings.group_read, *settings.group_operate, *settings.group_admin))
 

@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from pyflowd.paths import Paths
-from pyflowd.protocol.views import BackupView, StoreCheckView
+from pyflowd.protocol.views_host import BackupView, StoreCheckView
 
 
 class Job(Struct, frozen=True, kw_only=True):

@@ -58,6 +58,7 @@ def settle(folder: str, *, made_at: str, instance: str, highest_run: int, clock:
         batch.add("restored_notifications", now_us, "the store was restored from a backup")
         batch.add("restored_event_triggers", now_us)
         batch.add("restored_claims")
+        batch.add("restored_tokens")
         batch.add("restored_expectations", now_us)
         batch.add("restored_run_sequence", (max(highest_run, store.next_run) // RUNS_APART + 1) * RUNS_APART)
         batch.add("meta", "restored_us", str(now_us))
