@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find pyflowd pyflowctl bin -type f -not -name '*.pyc')
 
-.PHONY: demo test test-faults fuzz check format long decades zones bench clean install uninstall wheels deb test-systemd test-qemu
+.PHONY: demo test screenshots test-faults fuzz check format long decades zones bench clean install uninstall wheels deb test-systemd test-qemu
 
 demo: $(VENV)/installed  ## start a daemon on a throw-away root, run an example, show what happened
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh etc/demo.sh
@@ -41,6 +41,10 @@ format: $(VENV)/dev  ## put the code into its format
 bench: $(VENV)/installed $(VENV)/dev  ## every benchmark, one line each
 	$(BIN)/python -m benchmarks
 
+screenshots: $(VENV)/dev  ## pictures of the dashboard, for the README: docs/screenshots, made by its tests
+	mkdir -p docs/screenshots
+	PYFLOW_SCREENSHOTS=$(CURDIR)/docs/screenshots $(BIN)/python -m pytest -q tests/browser/test_pages.py -k complains
+
 install:  ## on this host: sudo make install; offline: PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER (made by make wheels)
 	@sh etc/install.sh install
 
@@ -65,12 +69,12 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml $(SOURCES)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[web]'
 	@rm -rf build *.egg-info
 	@touch $@
 
 $(VENV)/dev: $(VENV)/bin/python pyproject.toml | $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[dev,ics,web]'
 	@rm -rf build *.egg-info
 	@touch $@
 

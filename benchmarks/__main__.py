@@ -19,10 +19,11 @@ from benchmarks import (
     schedules,
     simulating,
     starting,
+    web,
 )
 
 for part in (
     fan_out, chain, starting, client, recovery, loading, logs, idle, items, linting, expressions,
-    http_tasks, python_task, next_time, schedules, simulating,
+    http_tasks, python_task, next_time, schedules, simulating, web,
 ):  # fmt: skip
     part.main()

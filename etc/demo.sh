@@ -5,13 +5,18 @@ set -eu
 root=$(mktemp -d "${TMPDIR:-/tmp}/pyflow-demo.XXXXXX")
 export PYFLOW_ROOT="$root"
 daemon=
+dashboard=
 
+end() {
+    if [ -n "$1" ]; then
+        kill "$1" 2>/dev/null || true
+        wait "$1" 2>/dev/null || true
+    fi
+}
 clean_up() {
     trap - EXIT INT TERM
-    if [ -n "$daemon" ]; then
-        kill "$daemon" 2>/dev/null || true
-        wait "$daemon" 2>/dev/null || true
-    fi
+    end "$dashboard"
+    end "$daemon"
     rm -rf "$root"
 }
 trap clean_up EXIT
@@ -62,6 +67,27 @@ say "4. A mistake is told with its place and the right word; what was in force s
 printf 'tasks:\n  greet:\n    run: echo hello\n  bye:\n    need: greet\n    run: echo bye\n' >"$root/broken.yaml"
 show pyflowctl lint "$root/broken.yaml"
 
+serve_dashboard() {
+    end "$dashboard"
+    pyflowctl dashboard >"$root/dashboard.log" 2>&1 &
+    dashboard=$!
+    until grep -q 'http.*code=' "$root/dashboard.log"; do
+        kill -0 "$dashboard" 2>/dev/null || { cat "$root/dashboard.log" >&2; exit 1; }
+        sleep 0.05
+    done
+    printf '\n   \033[1m%s\033[0m\n\n' "$(grep -o 'http[^ ]*code=[^ ]*' "$root/dashboard.log" | head -n 1)"
+}
+say "5. The dashboard. Open this link on this host: it logs you in, once, within a minute."
+show pyflowctl run when-things-fail
+serve_dashboard
+if [ -t 0 ] && [ -t 1 ]; then
+    printf '   Enter: another link. q and Enter: the end. '
+    while read -r word && [ "$word" != q ]; do
+        serve_dashboard
+        printf '   Enter: another link. q and Enter: the end. '
+    done
+fi
+
 say "That was PyFlow. To go on:"
 cat <<EOT
   . .venv/bin/activate
@@ -69,6 +95,7 @@ cat <<EOT
   mkdir -p ~/pyflow/workflows && cp etc/workflows/hello.yaml ~/pyflow/workflows/
   pyflowd & sleep 1                    a daemon of your own
   pyflowctl run hello --follow         run it and watch
+  pyflowctl dashboard                  the same in a browser
   pyflowctl help                       the rest; man/pyflow-workflow.5 has every key
 
 The demo's daemon is stopped now, and its folder removed.

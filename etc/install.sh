@@ -10,7 +10,7 @@ set -eu
 PYTHON=${PYTHON:-/usr/bin/python3} APP=${APP:-/opt/pyflow} PREFIX=${PREFIX:-/usr/local} DESTDIR=${DESTDIR:-}
 VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 RELEASE=${RELEASE:-$VERSION-$(date -u +%Y%m%d%H%M%S)}
-SYSTEM_UNITS='pyflowd.service pyflowd.socket pyflow-keeper.service'
+SYSTEM_UNITS='pyflowd.service pyflowd.socket pyflow-keeper.service pyflow-web.socket pyflow-web.service'
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
 umask 022
 
@@ -32,6 +32,8 @@ files() {
     echo "pyflowctl/completions/pyflowctl.zsh $share/zsh/$site_functions/_pyflowctl"
     echo "pyflowctl/completions/pyflowctl.fish $share/fish/vendor_completions.d/pyflowctl.fish"
     for example in etc/workflows/*; do echo "$example $share/doc/pyflow/examples/${example##*/}"; done
+    echo "etc/grafana/pyflow.json $share/doc/pyflow/examples/grafana/pyflow.json"
+    echo "etc/prometheus/alerts.yaml $share/doc/pyflow/examples/prometheus/alerts.yaml"
     for example in etc/examples/*.yaml etc/examples/python/*.py; do
         echo "$example $share/doc/pyflow/examples/whole/${example#etc/examples/}"
     done
@@ -39,7 +41,7 @@ files() {
 case $PREFIX in /usr) site_functions=vendor-completions ;; *) site_functions=site-functions ;; esac
 
 # Settings: only where there are none yet.
-settings() { for file in etc/pyflowd.yaml etc/keeper.yaml; do [ ! -f "$file" ] || echo "$file /etc/pyflow/${file##*/}"; done; }
+settings() { for file in etc/pyflowd.yaml etc/keeper.yaml etc/web.yaml; do [ ! -f "$file" ] || echo "$file /etc/pyflow/${file##*/}"; done; }
 
 # Folders that were not there before stand in a list: uninstall takes these away, and no others.
 folder() {
@@ -79,7 +81,10 @@ build() {
     trap 'rm -rf "$source" "$new"' EXIT
     cp -R pyproject.toml README.md LICENSE bin pyflowd pyflowctl "$source/"
     "$PYTHON" -m venv "$new"
-    "$new/bin/python3" -m pip install --quiet --no-compile "$source"
+    if ! "$new/bin/python3" -m pip install --quiet --no-compile "$source[web]" 2> /dev/null; then
+        "$new/bin/python3" -m pip install --quiet --no-compile "$source"
+        echo "Without the dashboard: its packages (the extra web in pyproject.toml) are not to be had here."
+    fi
     if [ -z "$DESTDIR" ] && [ -f /etc/pyflow/requirements.txt ]; then # what plugins need
         "$new/bin/python3" -m pip install --quiet --no-compile -r /etc/pyflow/requirements.txt
     fi
@@ -101,7 +106,7 @@ switch() {
     ln -sfn "releases/$RELEASE" "$DESTDIR$APP/next"
     mv -fT "$DESTDIR$APP/next" "$DESTDIR$APP/current"
     folder "$PREFIX/bin"
-    for program in pyflowd pyflowctl pyflow-keeper; do
+    for program in pyflowd pyflowctl pyflow-keeper pyflow-web; do
         ln -sfn "$APP/current/bin/$program" "$DESTDIR$PREFIX/bin/$program"
     done
 }
@@ -142,6 +147,7 @@ install() {
                 echo "The unit of pyflow-keeper has changed: that holds from its next start (which ends running tasks)."
         fi
         ! active pyflowd.service || systemctl restart pyflowd.service
+        ! active pyflow-web.service || systemctl restart pyflow-web.service
     fi
     prune
     if [ -n "$replaced" ]; then
@@ -152,7 +158,8 @@ install() {
 PyFlow $VERSION is installed in $APP, with its settings in /etc/pyflow. Next:
   1. sudo systemctl enable --now pyflowd
   2. sudo usermod -aG pyflow-op YOU                  # who may start workflows; log in again afterwards
-  3. sudo cp $PREFIX/share/doc/pyflow/examples/hello.yaml /etc/pyflow/workflows/ && sudo pyflowctl run hello --follow
+  3. sudo systemctl enable --now pyflow-web.socket   # if you want the dashboard; then: pyflowctl dashboard
+  4. sudo cp $PREFIX/share/doc/pyflow/examples/hello.yaml /etc/pyflow/workflows/ && sudo pyflowctl run hello --follow
 END
 }
 
@@ -164,7 +171,7 @@ uninstall() {
     files | while read -r _ target; do
         rm -f "$DESTDIR$target"
     done
-    for program in pyflowd pyflowctl pyflow-keeper; do rm -f "$DESTDIR$PREFIX/bin/$program"; done
+    for program in pyflowd pyflowctl pyflow-keeper pyflow-web; do rm -f "$DESTDIR$PREFIX/bin/$program"; done
     if [ -f "$DESTDIR$APP/folders" ]; then
         sort -ru "$DESTDIR$APP/folders" | while read -r made; do
             rmdir --ignore-fail-on-non-empty "$DESTDIR$made" 2> /dev/null || :
@@ -180,7 +187,8 @@ uninstall() {
     fi
     rm -rf "$DESTDIR/etc/pyflow" "$DESTDIR/var/lib/pyflow" "$DESTDIR/var/log/pyflow"
     [ -z "$DESTDIR" ] || return 0
-    rm -rf /etc/systemd/system/pyflowd.service.d /etc/systemd/system/pyflow-keeper.service.d
+    rm -rf /etc/systemd/system/pyflowd.service.d /etc/systemd/system/pyflow-keeper.service.d \
+        /etc/systemd/system/pyflow-web.service.d /etc/systemd/system/pyflow-web.socket.d
     ! getent passwd pyflow > /dev/null || userdel pyflow
     for group in pyflow pyflow-op; do ! getent group "$group" > /dev/null || groupdel "$group"; done
     echo "PyFlow is gone, with all that it remembered."

@@ -13,6 +13,7 @@ import tomllib
 
 with open("pyproject.toml", "rb") as file:
     project = tomllib.load(file)
-print(*project["build-system"]["requires"], *project["project"]["dependencies"], sep="\n")
+web = project["project"]["optional-dependencies"]["web"]
+print(*project["build-system"]["requires"], *project["project"]["dependencies"], *web, sep="\n")
 END
 "$work/venv/bin/python" -m pip wheel --quiet --wheel-dir "$WHEELS" -r "$work/requirements"

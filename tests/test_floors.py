@@ -31,6 +31,7 @@ FLOORS: list[tuple[str, str]] = [
     ("what the keeper asks of us", "rootcheck"),
     ("the daemon", "daemon rehearsal"),
     ("the command", "cli"),
+    ("the web front, a client of the daemon", "web"),
 ]
 """From the ground up: the parts of `pyflowd`, packages and modules. Within a package, imports go in no circle."""
 
@@ -41,6 +42,19 @@ LOG_FORMAT = {
 """What logs and entries of the journal are like, what writes them and keeps secrets out: of the keeper's house, and for
 everyone."""
 SPEAKS_TO_KEEPER = "pyflowd.runtime.keeperlink"
+
+WEB_KNOWS = (
+    "base clock errors exit_status journal keeper language lint model paths protocol render systemd units version"
+)
+"""What the web front shares with the daemon: words, formats and how they are shown; nothing that holds or decides."""
+WEB_SPEAKS_BY = {"pyflowctl.client", "pyflowctl.link"}
+WEB_READS_BY = {
+    ("pyflowd.web.editor.reader", "pyflowctl.linting"),
+    ("pyflowd.web.editor.help", "pyflowd.schema.schema"),
+}
+"""What reads typed texts is a process of its own, as `pyflowctl lint` is."""
+SHOWS_THE_WAY_TO_WEB = ("pyflowctl.dashboard", "pyflowd.web.settings")
+"""Who reads where the web front listens, to print its address."""
 
 TASK: list[str] = [
     "operation output",
@@ -58,7 +72,7 @@ CLIENT: list[str] = [
     "lintcodes logtext packing shellwords",
     "link logsource shellcommands shellsyntax",
     "client logview shellhazards surroundings",
-    "beside complete diffing doctor fetch kinds lintshell restoring shelltext storecheck",
+    "beside complete dashboard diffing doctor fetch kinds lintshell restoring shelltext storecheck",
     "fixing imports",
     "linting import_cron import_timers exporting",
     "fixfiles simulating",
@@ -111,6 +125,11 @@ def test_a_module_imports_only_from_its_own_part_and_from_floors_below(module: s
     for imported in _imports(ast.parse(MODULES[module].read_text())):
         if imported not in MODULES or _part(imported) == own:
             continue
+        if own == "web":
+            allowed = imported in WEB_SPEAKS_BY or _part(imported) in WEB_KNOWS.split()
+            assert allowed or (module, imported) in WEB_READS_BY, f"{module} imports {imported}: it is a client"
+            continue
+        assert _part(imported) != "web" or (module, imported) == SHOWS_THE_WAY_TO_WEB, f"{module} imports {imported}"
         assert _part(imported) != "pyflowctl", f"{module} imports the client"
         if own == "pyflowctl":
             continue  # what of the daemon's package the client may import is said below
@@ -163,6 +182,7 @@ def test_the_daemon_loads_neither_asyncio_nor_a_web_server_nor_requests_nor_arch
     )
     heavy = {"asyncio", "requests", "http.server", "starlette", "uvicorn", "smtplib", "ssl"}
     heavy |= {"email", "importlib.metadata", "tarfile", "zipfile", "pyflowd.upkeep.backup"}
+    heavy |= {"difflib", "psutil", "statistics"}
     assert not heavy & set(done.stdout.split())
 
 

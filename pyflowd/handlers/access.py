@@ -68,7 +68,7 @@ class Sight:
         if self.level is Level.ADMIN:
             return []
         usual = self.level >= Level.OPERATE
-        return [workflow for workflow in self._groups if self.sees(workflow) and self.operates(workflow) == usual]
+        return [workflow for workflow in self._groups if self.sees(workflow) and self.operates(workflow) != usual]
 
     @property
     def sees_all(self) -> bool:

@@ -228,7 +228,7 @@ class Decade:
         found: dict[Slot, str] = {}
         wrong: list[str] = []
         runs: list[int] = []
-        for name, trigger, at_us, fate, reason, run, _ in self.host.store.rows("slots", -1, "", "", -1, 0):
+        for name, trigger, at_us, fate, reason, run, _ in self.host.store.rows("slots", -1, "", "", 1 << 62, -1):
             slot = (name, trigger, at_us)
             wrong += [f"{slot} has two rows"] * (slot in found)
             found[slot] = reason or fate

@@ -16,18 +16,11 @@ from pyflowd.keeper import logindex
 from pyflowd.model.ends import End, Exit
 from pyflowd.model.workflow import Leftover
 from pyflowd.runtime.keeperlink import Ended, Event, Gone, KeeperLink, Listing, Refusal, Running, StartRequest
+from tests.waiting import wait_until
 
 ENTRY = Path(__file__).resolve().parent.parent.parent / "pyflowd" / "keeper" / "__main__.py"
 DEADLINE_S = 30.0
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/"}
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Wait for what no descriptor tells of; fail with `what` after the deadline."""
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"in vain waited for: {what}"
-        time.sleep(0.002)
 
 
 def is_alive(pid: int) -> bool:

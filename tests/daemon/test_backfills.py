@@ -15,8 +15,9 @@ from pyflowd.errors import NotFound, Refused
 from pyflowd.model.states import RunState
 from pyflowd.model.workflow import Concurrency, Overlap, Param, ParamType
 from pyflowd.runtime.backfill import Backfill
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
 from tests.daemon.timed_host import HOURLY, TimedHost
+from tests.waiting import wait_until
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 DAY_US = 86_400 * US

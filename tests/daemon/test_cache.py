@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.daemon.checker import check_fold
-from tests.daemon.instance import ENDED, Instance, wait_until
+from tests.daemon.instance import ENDED, Instance
+from tests.waiting import wait_until
 
 WORKFLOW = """\
 params: {day: {default: mon}}

@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.daemon.instance import REPOSITORY, Instance, wait_until
+from tests.daemon.instance import REPOSITORY, Instance
+from tests.waiting import wait_until
 
 ENTRY = REPOSITORY / "container" / "pyflow-container"
 PROGRAMS = {"pyflowd": "pyflowd.cli", "pyflow-keeper": "pyflowd.keeper.launcher"}

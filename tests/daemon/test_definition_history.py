@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from pyflowctl.complete import candidates
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
+from tests.waiting import wait_until
 
 FIRST = """\
 params: {day: {default: mon}}

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
+from tests.waiting import wait_until
 
 LONG = bool(os.environ.get("PYFLOW_LONG"))
 WRITERS, FILES, KILLS = (10, 100, 5) if LONG else (10, 8, 2)

@@ -15,10 +15,11 @@ import pytest
 import yaml
 
 from tests.daemon import sshd
-from tests.daemon.instance import REPOSITORY, Instance, wait_until
+from tests.daemon.instance import REPOSITORY, Instance
 from tests.daemon.scenario import items, states
 from tests.daemon.site import Asked, Site
 from tests.daemon.sshd import needs_sshd
+from tests.waiting import wait_until
 
 EXAMPLES = REPOSITORY / "etc" / "examples"
 

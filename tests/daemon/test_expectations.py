@@ -14,8 +14,9 @@ from pyflowd.clock import US, to_us
 from pyflowd.model.triggers import Expectation, Schedule
 from pyflowd.model.workflow import Overlap
 from pyflowd.schedules.schedule import jitter_us
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
 from tests.daemon.timed_host import DAILY, HOURLY, TimedHost
+from tests.waiting import wait_until
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0

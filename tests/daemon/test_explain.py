@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,7 +13,8 @@ import pytest
 
 from pyflowd.handlers.explain_words import SLOT_REASONS
 from pyflowd.model.states import SlotReason
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
+from tests.waiting import wait_until
 
 ME = getpass.getuser()
 WAIT_FOR = 'until [ -e "HERE/%s" ]; do sleep 0.01; done'
@@ -68,6 +70,15 @@ def test_the_chain_goes_over_called_runs_and_locks_to_the_approval_at_its_root(d
     shown = daemon.ctl("explain", caller, "c").stdout
     assert "waits for lock disk, held by" in shown
     assert "\nnext\n" in shown
+
+
+def test_the_command_that_answers_an_approval_is_one_that_is_taken(daemon: Instance) -> None:
+    install(daemon, "a", "tasks: {bc: {approval: {message: go?, choices: ['blue sky', green]}}}\n")
+    run = daemon.run("a")
+    daemon.wait_task(run, "bc", "running")
+    command = explain(daemon, run)["next"][0]["command"]
+    assert command == f"pyflowctl approve {run} bc --choose 'blue sky'"
+    assert daemon.ctl(*shlex.split(command)[1:]).returncode == 0
 
 
 def test_a_run_behind_another_of_its_workflow_says_so(daemon: Instance) -> None:

@@ -23,7 +23,8 @@ from pyflowd.handlers.handlers_runs import RunHandlers
 from pyflowd.protocol.requests import CancelRun, GetHost, Reload, Request
 from pyflowd.protocol.words import Level
 from pyflowd.runtime.audit import Audit
-from tests.daemon.instance import REPOSITORY, Instance, wait_until
+from tests.daemon.instance import REPOSITORY, Instance
+from tests.waiting import wait_until
 
 GATED = "tasks: {{a: {{run: 'while [ ! -e {gate} ]; do sleep 0.02; done; echo said; exit 3'}}}}\n"
 

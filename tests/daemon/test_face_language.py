@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from pyflowd.errors import NotFound, Refused
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
 from tests.daemon.test_face import begin
+from tests.waiting import wait_until
 
 ITEMS = """
 tasks:

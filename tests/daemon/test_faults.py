@@ -28,8 +28,9 @@ from pyflowd.base.timers import Timers
 from pyflowd.runtime.dispatcher import Dispatcher
 from pyflowd.runtime.health import Health
 from tests.daemon.checker import check_fold
-from tests.daemon.instance import REPOSITORY, Instance, wait_until
+from tests.daemon.instance import REPOSITORY, Instance
 from tests.fakes import FakeClock
+from tests.waiting import wait_until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount, or become somebody else")
 SIMPLE = "tasks: {a: {run: 'echo said'}}"

@@ -14,9 +14,10 @@ import pytest
 from pyflowctl.client import Client, connect
 from pyflowd.errors import Forbidden, NotFound, PyflowError, Refused
 from pyflowd.protocol.requests import DeliverHook
-from pyflowd.protocol.views import HookAnswer, HookView
+from pyflowd.protocol.views_workflows import HookAnswer, HookView
 from pyflowd.triggers.event_webhook import sign
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
+from tests.waiting import wait_until
 
 BODY = b'{"ref": "main"}'
 WORKFLOW = """

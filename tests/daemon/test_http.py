@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
 from tests.unit.web import Handler, Seen, Web, web
+from tests.waiting import wait_until
 
 _numbers = count(1)
 

@@ -13,8 +13,9 @@ import pytest
 from pyflowd.keeper.journald import LEFT_OUT_ID, OUTPUT_ID
 from pyflowd.keeper.maskforms import forms
 from pyflowd.render.journal_entries import MESSAGE_IDS
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
 from tests.journal import Entry, FakeJournal
+from tests.waiting import wait_until
 
 CANARY = "canary-5f2c9d7e81b64a03"
 

@@ -22,6 +22,7 @@ from pyflowd.keeper.crash import CRASHPOINTS
 from pyflowd.model.ends import Exit, LostAttempt, StartFailure, Stop
 from pyflowd.model.states import Lost
 from pyflowd.model.workflow import Leftover
+from tests.daemon.instance import REPOSITORY
 from tests.daemon.keeper_host import (
     DEADLINE_S,
     KeeperHost,
@@ -30,8 +31,8 @@ from tests.daemon.keeper_host import (
     lock_is_free,
     processes_with,
     succeeded,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -654,9 +655,45 @@ def test_what_a_task_says_when_the_keeper_ends_is_in_its_log_before_the_keeper_i
         host.process.wait(0.2)
     os.kill(logger, signal.SIGCONT)
     assert host.wait_keeper() == 0
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(logger, signal.SIGKILL)  # as systemd does
+    assert not is_alive(logger)  # systemd kills what it finds in the unit after the keeper
     assert host.log_path("a").read_bytes() == b"ready\nlast words\n"
+
+
+def test_a_keeper_that_ends_leaves_no_logger_that_would_be_killed(host: KeeperHost) -> None:
+    host.begin()
+    logger = host.logger_pid()
+    os.kill(logger, signal.SIGSTOP)
+    os.kill(host.keeper_pid, signal.SIGTERM)
+    assert host.process is not None
+    with pytest.raises(subprocess.TimeoutExpired):  # it waits for the logger, 2 s at most
+        host.process.wait(0.2)
+    os.kill(logger, signal.SIGCONT)
+    assert host.wait_keeper() == 0
+    assert not is_alive(logger)
+
+
+def test_a_logger_that_does_not_end_keeps_no_keeper_from_ending(host: KeeperHost) -> None:
+    host.begin()
+    logger = host.logger_pid()
+    os.kill(logger, signal.SIGSTOP)
+    os.kill(host.keeper_pid, signal.SIGTERM)
+    assert host.wait_keeper() == 0
+    os.kill(logger, signal.SIGKILL)
+
+
+def test_the_file_of_a_detached_keeper_begins_anew_before_it_is_long(tmp_path: Path) -> None:
+    keeper_log, full = tmp_path / "keeper.log", "x" * (1 << 20)
+    script = "import os, sys; sys.path.insert(0, sys.argv[1]); from pyflowd.keeper.keeper import say; say('hello')"
+
+    def said(path: Path, text: str) -> str:
+        path.write_text(text)
+        with path.open("ab") as errors:
+            subprocess.run([sys.executable, "-I", "-S", "-c", script, REPOSITORY], stderr=errors, check=True)
+        return path.read_text()
+
+    assert said(keeper_log, full) == full + "pyflow-keeper: hello\n"
+    assert said(keeper_log, full + "y") == "pyflow-keeper: hello\n"
+    assert said(tmp_path / "other", full + "y") == full + "ypyflow-keeper: hello\n"  # not ours to empty
 
 
 def make_fifo(host: KeeperHost) -> Path:

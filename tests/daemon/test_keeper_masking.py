@@ -26,7 +26,8 @@ from pyflowd.keeper.masking import HELD_MAX_BYTES
 from pyflowd.keeper.sink import PIPE_BYTES
 from pyflowd.model.ends import StartFailure
 from pyflowd.runtime.keeperlink import MASKS_MAX_BYTES, KeeperLink, StartRequest
-from tests.daemon.keeper_host import DEADLINE_S, ENTRY, ENV, KeeperHost, append, is_alive, succeeded, wait_until
+from tests.daemon.keeper_host import DEADLINE_S, ENTRY, ENV, KeeperHost, append, is_alive, succeeded
+from tests.waiting import wait_until
 
 NOBODY = 65_534
 PLAIN = secrets.token_urlsafe(24).encode()

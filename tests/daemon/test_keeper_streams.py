@@ -14,7 +14,8 @@ from pyflowd.base.captured import Captured
 from pyflowd.keeper import wire
 from pyflowd.keeper.logindex import GAP, STDERR, STDOUT
 from pyflowd.model.ends import StartFailure
-from tests.daemon.keeper_host import KeeperHost, is_alive, succeeded, wait_until
+from tests.daemon.keeper_host import KeeperHost, is_alive, succeeded
+from tests.waiting import wait_until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 TALK = "echo o1; echo e1 >&2; read line < pipe; echo o2; echo e2 >&2; read line < pipe; echo o3; echo e3 >&2"

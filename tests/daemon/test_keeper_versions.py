@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from pyflowd.keeper import wire
-from tests.daemon.instance import REPOSITORY, Instance, wait_until
+from tests.daemon.instance import REPOSITORY, Instance
+from tests.waiting import wait_until
 
 LEVEL_2 = "8430569"
 

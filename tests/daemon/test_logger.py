@@ -13,7 +13,8 @@ import pytest
 from pyflowd.keeper import logindex
 from pyflowd.keeper.logindex import CUT, DATA, END, GAP, NOTE
 from pyflowd.keeper.sink import COALESCE_US
-from tests.daemon.keeper_host import KeeperHost, is_alive, succeeded, wait_until
+from tests.daemon.keeper_host import KeeperHost, is_alive, succeeded
+from tests.waiting import wait_until
 
 
 @pytest.fixture

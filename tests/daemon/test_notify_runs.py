@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
 from tests.daemon.mailserver import MailServer, WebServer
+from tests.waiting import wait_until
 
 FAILS = "notify: oncall\ntasks: {a: {run: exit 3}, b: {needs: a, run: 'true'}}\n"
 

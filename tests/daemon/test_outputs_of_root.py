@@ -15,8 +15,9 @@ import msgspec
 import pytest
 
 from pyflowd.paths import Paths
-from tests.daemon.instance import ENDED, REPOSITORY, wait_until
+from tests.daemon.instance import ENDED, REPOSITORY
 from tests.daemon.keeper_host import ENTRY
+from tests.waiting import wait_until
 
 PYTHON = "/usr/bin/python3"
 """One that every account may run: the tests' own may lie in root's home."""

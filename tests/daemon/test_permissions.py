@@ -17,7 +17,8 @@ from pyflowd.keeper import permissions
 from pyflowd.model.ends import End, Exit, StartFailure
 from pyflowd.rootcheck import plans
 from pyflowd.runtime.keeperlink import StartRequest
-from tests.daemon.keeper_host import KeeperHost, append, succeeded, wait_until
+from tests.daemon.keeper_host import KeeperHost, append, succeeded
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a keeper that is not root becomes nobody else")
 TEXT = "user: root\ntasks:\n  t: {argv: [id, -un]}\n  cat: {run: cat, stdin: said}\n"

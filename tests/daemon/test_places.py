@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from tests.daemon.checker import check_fold, check_witness
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
 from tests.daemon.scenario import items, states
+from tests.waiting import wait_until
 
 LONG = bool(os.environ.get("PYFLOW_LONG"))
 

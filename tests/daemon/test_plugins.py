@@ -13,7 +13,8 @@ import pytest
 from pyflowd.language.plugins import Plugin
 from pyflowd.plugins import plugin_survey
 from pyflowd.plugins.plugin_survey import Found, Source
-from tests.daemon.instance import REPOSITORY, Instance, wait_until
+from tests.daemon.instance import REPOSITORY, Instance
+from tests.waiting import wait_until
 
 GREET = '''
 """Greet somebody.
@@ -400,3 +401,34 @@ def test_the_first_plugin_of_the_manual_is_one(tmp_path: Path) -> None:
         ("unit", '"C" | "F"', False, False),
         ("token", "string | null", False, True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "asked"),
+    [
+        ("x-1.dist-info/entry_points.txt", "[console_scripts]\nx = x:main\n", False),
+        ("x-1.dist-info/METADATA", "pyflow.tasks\n", False),
+        ("x.egg-info", "pyflow.tasks\n", False),
+        ("x-1.dist-info/entry_points.txt", "[pyflow.tasks]\nx = x\n", True),
+        ("x.egg-info/entry_points.txt", "[ pyflow.tasks ]\nx = x\n", True),
+        ("x.egg/EGG-INFO/entry_points.txt", "[pyflow.tasks]\nx = x\n", True),
+    ],
+)
+def test_packages_without_plugins_cost_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, text: str, asked: bool
+) -> None:
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text(text)
+    (tmp_path / "file.zip").write_text("")
+    monkeypatch.setattr(plugin_survey.sys, "path", [str(tmp_path), "/nowhere"])
+    processes: list[object] = []
+    monkeypatch.setattr(plugin_survey, "_answer", lambda words: processes.append(words) or b"{}")
+    assert plugin_survey.packages() == []
+    assert bool(processes) is asked
+
+
+def test_a_path_that_is_no_folder_is_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "site.zip").write_text("")
+    monkeypatch.setattr(plugin_survey.sys, "path", [str(tmp_path / "site.zip")])
+    monkeypatch.setattr(plugin_survey, "_answer", lambda _: b'{"x": ["x", "p", "1"]}')
+    assert [source.name for source in plugin_survey.packages()] in (["x"], ["packages"])

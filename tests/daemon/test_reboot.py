@@ -8,13 +8,17 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
+from tests.daemon.keeper_host import ENTRY
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may restart a host")
 
@@ -32,7 +36,11 @@ class Host(Instance):
     """An instance whose boot has a name."""
 
     def boot(self, boot_id: str) -> None:
-        self.start(PYFLOW_BOOT_ID=boot_id)
+        """The keeper is told another boot id than the kernel's: the daemon finds it running."""
+        words = [sys.executable, "-I", "-S", ENTRY, "--run-dir", self.root / "run", "--root", self.root]
+        subprocess.run([*words, "--boot-id", boot_id, "--detach"], check=True)
+        wait_until((self.root / "run" / "keeper.sock").exists, "a keeper")
+        self.start()
 
     def power_off(self) -> None:
         """All at once, as a power cut; no process is left to say anything."""
@@ -165,7 +173,7 @@ def test_an_orderly_shutdown_says_the_same_as_a_power_cut(host: Host, order: str
 
 
 def test_a_keeper_that_is_stopped_while_the_host_stays_up_leaves_the_restart_unknown(host: Host) -> None:
-    host.boot("boot-1")
+    host.boot(Path("/proc/sys/kernel/random/boot_id").read_text().strip())  # which the next keeper will see, too
     run = host.begin_patch(within="4s")
     keeper = host.keeper()
     keeper.terminate()

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
 from tests.daemon.keeper_host import ENTRY
 from tests.daemon.test_keeper_cgroups import place
+from tests.waiting import wait_until
 
 __all__ = ["place"]
 

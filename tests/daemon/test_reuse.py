@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
+from tests.waiting import wait_until
 
 TEMPLATE = """\
 params:

@@ -9,6 +9,7 @@ import grp
 import itertools
 import json
 import os
+import pwd
 import re
 import subprocess
 import sys
@@ -22,12 +23,13 @@ import pytest
 
 from pyflowd.protocol import requests
 from pyflowd.protocol.requests import OPERATIONS, Request
-from tests.daemon.instance import REPOSITORY, Instance, wait_until
+from tests.daemon.instance import REPOSITORY, Instance
+from tests.waiting import wait_until
 
-READ, OPERATE, ADMIN, SEE, RUN = "games", "mail", "man", "news", "backup"
-"""Groups that every Debian has; members of the last two see and operate `zebra`."""
+READ, OPERATE, ADMIN, SEE, RUN, MULE = "games", "mail", "man", "news", "backup", "tape"
+"""Groups that every Debian has; members of `SEE` and `RUN` see and operate `zebra`, those of `MULE` `mule`."""
 ASK = """
-import json, sys
+import json, os, sys
 import msgspec
 sys.path.insert(0, sys.argv[2])
 from pyflowctl import client
@@ -36,7 +38,7 @@ from pyflowd.protocol.requests import Request
 answers = []
 for request in msgspec.json.decode(sys.stdin.buffer.read(), type=list[Request]):
     try:
-        with client.connect(root=sys.argv[1]) as asked:
+        with client.connect(root=sys.argv[1], token=os.environ.get("TOKEN")) as asked:
             replies = [repr(reply) for reply in asked.ask(request)]
         answers.append(["ok", "\\n".join(replies)])
     except PyflowError as error:
@@ -91,6 +93,31 @@ with client.connect(root=sys.argv[1]) as held:
             print(error.code, flush=True)
         sys.stdin.readline()
 """
+FOLLOW = """
+import os, sys
+sys.path.insert(0, sys.argv[2])
+from pyflowctl import client
+from pyflowd.errors import PyflowError
+from pyflowd.protocol.requests import ListEvents
+with client.connect(root=sys.argv[1], token=os.environ["TOKEN"]) as asked:
+    replies = asked.ask(ListEvents(follow=True, limit=1))
+    next(replies)
+    print("following", flush=True)
+    try:
+        for _ in replies:
+            pass
+    except PyflowError as error:
+        print(error.code, flush=True)
+"""
+SESSION = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from pyflowctl import client
+from pyflowd.protocol.tokens import CreateToken, OpenSession, Sort
+with client.connect(root=sys.argv[1]) as own, client.connect(root=sys.argv[1], token="") as front:
+    login = next(own.ask(CreateToken(sort=Sort.LOGIN))).text
+    print(next(front.ask(OpenSession(login=login))).text, end="")
+"""
 _UIDS = itertools.count(61_100)
 needs_accounts = pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as somebody else")
 
@@ -128,12 +155,12 @@ class Account(NamedTuple):
             env={"PATH": os.environ["PATH"], "NO_COLOR": "1", "TZ": "UTC", "PYFLOW_ROOT": str(self.instance.root)},
         )  # fmt: skip
 
-    def ask(self, asked: list[Request]) -> list[tuple[str, str]]:
-        """Code and text of each answer."""
+    def ask(self, asked: list[Request], token: str | None = None) -> list[tuple[str, str]]:
+        """Code and text of each answer; with a token in the place of the account's own rights."""
         done = subprocess.run(
             self.python(ASK),
             input=msgspec.json.encode(asked), capture_output=True, timeout=120, check=False, cwd="/",
-            env={"PATH": os.environ["PATH"]},
+            env={"PATH": os.environ["PATH"], **({} if token is None else {"TOKEN": token})},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return [(code, text) for code, text in json.loads(done.stdout)]
@@ -147,6 +174,8 @@ class Host(NamedTuple):
     viewer: Account
     keeper: Account
     """Operates `zebra`, and nothing else."""
+    driver: Account
+    """Reads, and operates `mule`."""
     admin: Account
     live: int
     """The run of zebra that waits for an answer."""
@@ -171,7 +200,7 @@ def host() -> Iterator[Host]:
             for uid, (name, groups) in enumerate(
                 {
                     "stranger": (), "reader": (READ,), "operator": (READ, OPERATE), "viewer": (SEE,), "keeper": (RUN,),
-                    "admin": (ADMIN,),
+                    "driver": (READ, MULE), "admin": (ADMIN,),
                 }.items(),
                 61_001,
             )
@@ -194,6 +223,7 @@ def _furnished(instance: Instance, accounts: dict[str, Account]) -> Host:
     for name, text in {
         "horse": HORSE, "zebra": ZEBRA, "zebra-fails": ZEBRA_FAILS, "zebra-keeps": ZEBRA_KEEPS,
         "zebra-gone": ZEBRA_KEEPS,
+        "mule": f"operate_by: {MULE}\ntasks: {{a: {{run: 'true'}}}}",
         "caller": f"visible_to: {SEE}\noperate_by: {RUN}\ntasks: {{zebra-calls: {{workflow: horse, wait: false}}}}",
     }.items():  # fmt: skip
         instance.install(f"{name}.yaml", text)
@@ -232,7 +262,16 @@ def lookings() -> dict[str, list[Request]]:
         "ListBackfills": [requests.ListBackfills()],
         "ListApprovals": [requests.ListApprovals()],
         "ListNext": [requests.ListNext(limit=50)],
-        "ListSlots": [requests.ListSlots(), requests.ListSlots(limit=1)],
+        "ListSlots": [
+            requests.ListSlots(), requests.ListSlots(limit=1), requests.ListSlots(fate="skipped"),
+            requests.ListSlots(fate="fired", limit=3), requests.ListSlots(until_us=1 << 60),
+        ],
+        "ListOutcomes": [requests.ListOutcomes(), requests.ListOutcomes(workflows=["horse", "zebra", "zebra-fails"])],
+        "GetMetrics": [requests.GetMetrics()],
+        "GetTimeline": [
+            requests.GetTimeline(workflows=["horse", "zebra", "zebra-fails"], since_us=0, until_us=1 << 60),
+        ],
+        "GetGrid": [], "ListAttempts": [], "GetSamples": [],
         "ListEvents": [
             requests.ListEvents(limit=1000), requests.ListEvents(limit=3), requests.ListEvents(after=0),
         ],
@@ -241,7 +280,7 @@ def lookings() -> dict[str, list[Request]]:
         "ListPlaces": [requests.ListPlaces()],
         "GetSimulationBasis": [requests.GetSimulationBasis()],
         "GetHealth": [requests.GetHealth()],
-        "GetVersion": [requests.GetVersion()],
+        "ListTokens": [requests.ListTokens()], "CreateToken": [],
         "ListFirings": [requests.ListFirings(), requests.ListFirings(limit=1)],
     }  # fmt: skip
 
@@ -265,6 +304,10 @@ def of_zebra(host: Host) -> list[tuple[Request, Request]]:
             (requests.ListSlots(workflow=name), requests.ListSlots(workflow=nothing)),
             (requests.ListFirings(workflow=name), requests.ListFirings(workflow=nothing)),
             (requests.ListCache(workflow=name), requests.ListCache(workflow=nothing)),
+            (requests.ListOutcomes(workflow=name), requests.ListOutcomes(workflow=nothing)),
+            (requests.GetGrid(workflow=name), requests.GetGrid(workflow=nothing)),
+            (requests.ListAttempts(of=name), requests.ListAttempts(of=nothing)),
+            (requests.GetSamples(of=name, task="a"), requests.GetSamples(of=nothing, task="a")),
             (requests.Explain(of=name), requests.Explain(of=nothing)),
             (requests.Explain(of=name, at_us=1), requests.Explain(of=nothing, at_us=1)),
             (requests.StartRun(workflow=name), requests.StartRun(workflow=nothing)),
@@ -295,6 +338,9 @@ def of_zebra(host: Host) -> list[tuple[Request, Request]]:
             ),
             (requests.WatchRun(run=number), requests.WatchRun(run=int(nothing))),
             (requests.ListEvents(run=number), requests.ListEvents(run=int(nothing))),
+            (requests.ListAttempts(of=str(number)), requests.ListAttempts(of=nothing)),
+            (requests.GetSamples(of=str(number), task="a"), requests.GetSamples(of=nothing, task="a")),
+            (requests.MarkSeen(run=number), requests.MarkSeen(run=int(nothing))),
             (requests.Explain(of=str(number)), requests.Explain(of=nothing)),
             (requests.Explain(of=str(number), task="a"), requests.Explain(of=nothing, task="a")),
             (requests.CancelRun(run=number), requests.CancelRun(run=int(nothing))),
@@ -331,7 +377,7 @@ def test_nothing_that_somebody_is_answered_tells_of_a_workflow_that_is_not_for_h
 
 
 @needs_accounts
-@pytest.mark.parametrize("who", ["reader", "operator", "viewer", "keeper"])
+@pytest.mark.parametrize("who", ["reader", "operator", "driver", "viewer", "keeper"])
 def test_what_one_may_not_see_is_answered_as_what_there_is_not(host: Host, who: str) -> None:
     """Word for word, but for the name or number itself."""
     if who in ("viewer", "keeper"):
@@ -342,6 +388,12 @@ def test_what_one_may_not_see_is_answered_as_what_there_is_not(host: Host, who: 
             (requests.StartRun(workflow="horse"), requests.StartRun(workflow="norse")),
             (requests.CancelRun(workflow="horse"), requests.CancelRun(workflow="norse")),
             (requests.CancelBackfill(backfill=2), requests.CancelBackfill(backfill=9002)),
+        ]
+    elif who == "driver":  # sees what a reader sees, and may change something
+        pairs = [
+            (requests.StartRun(workflow="zebra"), requests.StartRun(workflow="nebra")),
+            (requests.CancelRun(workflow="zebra-gone"), requests.CancelRun(workflow="nebra-gone")),
+            (requests.CancelRun(run=host.live), requests.CancelRun(run=host.live + 9000)),
         ]
     else:
         pairs = of_zebra(host)
@@ -365,9 +417,15 @@ def _plain(text: str, request: Request) -> str:
 
 @needs_accounts
 def test_a_stranger_is_answered_nothing(host: Host) -> None:
+    assert_nothing(host, host.stranger)
+
+
+def assert_nothing(host: Host, account: Account, token: str | None = None) -> None:
+    """But that there is no such hook: whoever has its secret may deliver to it."""
     asked = [request for ways in lookings().values() for request in ways]
-    pairs = [request for pair in of_zebra(host) for request in pair]
-    assert {code for code, _ in host.stranger.ask(asked + pairs)} == {"forbidden"}
+    asked += [request for pair in of_zebra(host) for request in pair]
+    for request, (code, text) in zip(asked, account.ask(asked, token), strict=True):
+        assert code == ("not_found" if isinstance(request, requests.DeliverHook) else "forbidden"), (request, text)
 
 
 @needs_accounts
@@ -462,6 +520,141 @@ def test_rights_are_those_of_the_newest_definition_also_in_an_answer_that_is_und
     assert host.reader.ctl("status", run).returncode == 3
     instance.write("moves.yaml", "tasks: {a: {approval: {message: go?}}}")
     wait_until(lambda: host.reader.ctl("status", run).returncode == 0, "it is for everybody again")
+
+
+# ---- Who speaks by a token
+
+
+class Identity(NamedTuple):
+    """`account`: one of this host, by a group of its name; `like`: who has the same rights by the kernel's word."""
+
+    account: str
+    like: str
+    sort: str = "bearer"
+    level: str = ""
+
+
+IDENTITIES = {
+    "a reader's token": Identity(READ, "reader"),
+    "an operator's token": Identity(OPERATE, "operator"),
+    "an operator's session": Identity(OPERATE, "operator", "session"),
+    "an operator's token for reading": Identity(OPERATE, "reader", level="read"),
+    "an administrator's token for operating": Identity(ADMIN, "operator", level="operate"),
+    "a viewer's session": Identity(SEE, "viewer", "session"),
+    "a keeper's token": Identity(RUN, "keeper"),
+    "a keeper's token for reading": Identity(RUN, "viewer", level="read"),
+}
+"""Each is shown by a program whose own account has no rights, whatever groups it is in."""
+
+
+def front(host: Host) -> Account:
+    """A service with a dynamic account, a member of all groups."""
+    return Account(host.instance, (READ, OPERATE, ADMIN, SEE, RUN), 61_500)
+
+
+def real(host: Host, name: str) -> Account:
+    return Account(host.instance, (name,), pwd.getpwnam(name).pw_uid)
+
+
+def token_of(host: Host, identity: Identity) -> str:
+    account, level = real(host, identity.account), ("--level", identity.level) if identity.level else ()
+    if identity.sort == "bearer":
+        made = account.ctl("-o", "json", "token", "create", *level)
+        return str(json.loads(made.stdout)["text"])
+    return subprocess.run(
+        account.python(SESSION), capture_output=True, text=True, timeout=60, check=True, cwd="/",
+        env={"PATH": os.environ["PATH"]},
+    ).stdout  # fmt: skip
+
+
+@needs_accounts
+def test_the_account_of_the_web_front_has_no_rights_of_its_own(host: Host) -> None:
+    assert_nothing(host, front(host))
+    (code, text), (created, _) = front(host).ask([requests.GetIdentity(), requests.CreateToken()])
+    assert (code, created) == ("ok", "forbidden")
+    assert "level=<Level.NONE: 0>" in text
+
+
+@needs_accounts
+def test_whoever_is_not_logged_in_is_answered_nothing_whoever_speaks_for_him(host: Host) -> None:
+    for account in (front(host), host.admin):
+        assert_nothing(host, account, "")
+
+
+@needs_accounts
+@pytest.mark.parametrize("who", IDENTITIES)
+def test_a_token_gives_the_rights_of_its_account_to_whoever_shows_it(host: Host, who: str) -> None:
+    identity = IDENTITIES[who]
+    token, like = token_of(host, identity), getattr(host, identity.like)
+    asked = [request for ways in lookings().values() for request in ways]
+    if identity.like in ("reader", "operator"):
+        asked += [request for pair in of_zebra(host) for request in pair]
+    asked += [requests.Reload(), requests.ListAudit(), requests.ListSecrets(), requests.SetSecret(name="n", value=b"v")]
+    expected = [code for code, _ in like.ask(asked)]
+    for request, code, (found, text) in zip(asked, expected, front(host).ask(asked, token), strict=True):
+        assert found == code, (request, text)
+        if identity.like in ("reader", "operator") and found == "ok":
+            assert "zebra" not in text, (request, text)
+    expected_to_operate = host.operator if identity.like == "operator" else host.reader
+    pause = requests.PauseWorkflow(workflow="horse", paused=False)
+    ((found, _),) = front(host).ask([pause], token)
+    ((code, _),) = expected_to_operate.ask([pause])
+    assert (found == "ok") == (code == "ok")
+
+
+@needs_accounts
+def test_a_token_that_has_ended_gives_nothing(host: Host) -> None:
+    account = real(host, OPERATE)
+    made = json.loads(account.ctl("-o", "json", "token", "create").stdout)
+    assert account.ctl("token", "revoke", made["token"]).returncode == 0
+    assert_ended(host, made["text"])
+    assert_ended(host, "pfb_" + "x" * 43)
+    login = json.loads(account.ctl("-o", "json", "token", "create").stdout)
+    assert real(host, READ).ctl("token", "revoke", login["token"]).returncode == 3
+    assert host.admin.ctl("token", "revoke", login["token"]).returncode == 0
+    assert_ended(host, login["text"])
+
+
+def assert_ended(host: Host, token: str) -> None:
+    asked: list[Request] = [requests.GetVersion(), requests.GetIdentity(), requests.GetHost(), requests.RevokeToken()]
+    for code, text in front(host).ask(asked, token):
+        assert code == "forbidden"
+        assert text.startswith("this token is not valid (any more)")
+
+
+@needs_accounts
+def test_what_is_done_by_a_token_is_recorded_with_its_account_and_number(host: Host) -> None:
+    made = json.loads(real(host, OPERATE).ctl("-o", "json", "token", "create").stdout)
+    ((code, _),) = front(host).ask([requests.PauseWorkflow(workflow="horse", paused=False)], made["text"])
+    assert code == "ok"
+    record = audit(host.instance, "--user", OPERATE)[0]
+    assert (record["request"], record["uid"], record["token"]) == (
+        "pause_workflow", pwd.getpwnam(OPERATE).pw_uid, made["token"],
+    )  # fmt: skip
+
+
+@needs_accounts
+def test_other_groups_in_the_settings_count_for_tokens_at_once(host: Host) -> None:
+    token = token_of(host, Identity(READ, "reader"))
+    asked: list[Request] = [requests.GetHost()]
+    kept = (host.instance.root / "pyflowd.yaml").read_text()
+    following = subprocess.Popen(
+        front(host).python(FOLLOW), stdout=subprocess.PIPE, text=True, cwd="/",
+        env={"PATH": os.environ["PATH"], "TOKEN": token},
+    )  # fmt: skip
+    assert following.stdout is not None
+    assert following.stdout.readline() == "following\n"
+    try:
+        (host.instance.root / "pyflowd.yaml").write_text(kept.replace(f'["{READ}"]', "[]"))
+        host.instance.ctl("reload")
+        assert [code for code, _ in front(host).ask(asked, token)] == ["forbidden"]
+        assert following.stdout.readline() == "unavailable\n"
+    finally:
+        (host.instance.root / "pyflowd.yaml").write_text(kept)
+        host.instance.ctl("reload")
+        following.kill()
+        following.communicate()
+    assert [code for code, _ in front(host).ask(asked, token)] == ["ok"]
 
 
 # ---- The record of who did what

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import select
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.instance import REPOSITORY, Instance, wait_until
+from tests.daemon.instance import REPOSITORY, Instance
+from tests.waiting import wait_until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run tasks as somebody else")
 _numbers = count(1)
@@ -530,6 +532,22 @@ def test_a_bad_newer_text_leaves_the_good_one_in_force_and_is_told(daemon: Insta
     )
     assert shown[0]["problems"][0]["line"] == 1
     assert daemon.wait_run(daemon.run(name))["state"] == "succeeded"
+
+
+def test_events_of_the_host_alone_are_told_as_they_come(daemon: Instance) -> None:
+    """Nothing runs: what happens to the host wakes whoever follows."""
+    daemon.ctl("drain")
+    follower = client(daemon, "-o", "json", "events", "-f", "-n", "1")
+    assert follower.stdout is not None
+    assert json.loads(follower.stdout.readline())["type"] == "host_drained"
+    daemon.ctl("undrain")
+    try:
+        told, _, _ = select.select([follower.stdout], [], [], 20)
+        assert told, "nobody was woken"
+        assert json.loads(follower.stdout.readline())["type"] == "host_undrained"
+    finally:
+        follower.terminate()
+        follower.communicate(timeout=20)
 
 
 def test_events_follow_what_happens(daemon: Instance) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
 from tests.daemon.scenario import Scenario, states
+from tests.waiting import wait_until
 
 # ---- Files ----------------------------------------------------------------------------------------------------------
 

@@ -11,9 +11,9 @@ from itertools import pairwise
 import psutil
 import pytest
 
-from tests.daemon.instance import wait_until
 from tests.daemon.mailserver import WebServer
 from tests.daemon.scenario import Scenario, states
+from tests.waiting import wait_until
 
 
 @pytest.fixture

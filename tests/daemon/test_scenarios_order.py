@@ -5,8 +5,9 @@ from __future__ import annotations
 import psutil
 import pytest
 
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
 from tests.daemon.scenario import Scenario, in_order, states
+from tests.waiting import wait_until
 
 UPDOWN = """
     tasks:

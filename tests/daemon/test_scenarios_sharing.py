@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.instance import wait_until
 from tests.daemon.scenario import Scenario, items, states
+from tests.waiting import wait_until
 
 SEMAPHORE = """
     overlap: allow

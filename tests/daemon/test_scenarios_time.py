@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.daemon.instance import wait_until
 from tests.daemon.scenario import Scenario, states
+from tests.waiting import wait_until
 
 DEPENDS_ON_PAST = """
     schedule: {cron: "0 3 * * *", timezone: UTC, enabled: false}

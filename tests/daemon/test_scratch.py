@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
+from tests.waiting import wait_until
 
 
 def folders(instance: Instance) -> list[Path]:

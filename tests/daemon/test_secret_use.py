@@ -15,8 +15,9 @@ import pytest
 
 from pyflowd.keeper.maskforms import forms
 from tests.daemon.checker import check_fold
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
 from tests.daemon.site import Asked, Site
+from tests.waiting import wait_until
 
 LONG = bool(os.environ.get("PYFLOW_LONG"))
 VALUE = "s3cret value: äöü'\"$x"

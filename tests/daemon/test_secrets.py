@@ -21,9 +21,10 @@ from pyflowd.crashpoints import OF_SECRETS
 from pyflowd.errors import Refused
 from pyflowd.paths import below
 from pyflowd.protocol.requests import ListSecrets, SetSecret
-from pyflowd.protocol.views import SecretPage
+from pyflowd.protocol.views_host import SecretPage
 from pyflowd.secrets.secrets_resolver import Resolver
-from tests.daemon.instance import REPOSITORY, Instance, wait_until
+from tests.daemon.instance import REPOSITORY, Instance
+from tests.waiting import wait_until
 
 
 def ctl(

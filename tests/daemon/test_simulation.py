@@ -28,7 +28,7 @@ from pyflowd.model.kinds import Approval, Argv, Call, Http, Wait
 from pyflowd.model.triggers import Dst, Schedule, WorkflowTrigger
 from pyflowd.model.workflow import Concurrency, Gates, Overlap, Task, Workflow
 from pyflowd.protocol.requests import GetSimulationBasis
-from pyflowd.protocol.views import NextView
+from pyflowd.protocol.views_workflows import NextView
 from pyflowd.runtime.admission import Admission
 from pyflowd.runtime.event_starts import EventStarts
 from pyflowd.runtime.inside import InsideTasks
@@ -239,7 +239,7 @@ class Day:
 
     def slots(self) -> Slots:
         """All that are accounted for, those before what was asked among them."""
-        rows = self.store.rows("slots", 0, "", "", 100_000, 0)
+        rows = self.store.rows("slots", 0, "", "", 1 << 62, 100_000)
         return sorted(
             (at_us, workflow, trigger, str(fate), reason) for workflow, trigger, at_us, fate, reason, *_ in rows
         )

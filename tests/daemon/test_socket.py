@@ -24,8 +24,8 @@ from pyflowd.base.peer import Peer, Roles
 from pyflowd.base.timers import Timers
 from pyflowd.clock import US
 from pyflowd.control import control as control_module
-from pyflowd.control.control import HANDSHAKE_S, IDLE_S, Answer, Answers, Control, Frame, Wait
-from pyflowd.errors import NotFound, PyflowError, Unavailable
+from pyflowd.control.control import HANDSHAKE_S, IDLE_S, Answer, Answers, Control, Frame, Standing, Wait
+from pyflowd.errors import Forbidden, NotFound, PyflowError, Unavailable
 from pyflowd.model.states import Fate
 from pyflowd.protocol.frames import Command, Hello, frame
 from pyflowd.protocol.requests import (
@@ -42,14 +42,41 @@ from pyflowd.protocol.requests import (
     StartRun,
     WatchRun,
 )
-from pyflowd.protocol.views import Done, EventPage, RunPage, VersionView
+from pyflowd.protocol.views import Done
+from pyflowd.protocol.views_host import VersionView
+from pyflowd.protocol.views_runs import EventPage, RunPage
 from pyflowd.protocol.words import FRAME_MAX, Level
 from pyflowd.store.store import Store
-from tests.daemon.instance import REPOSITORY, Instance, wait_until
+from tests.daemon.instance import REPOSITORY, Instance
 from tests.fakes import FakeClock
+from tests.waiting import wait_until
 
 IS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can become somebody else")
+
+
+class FakeTokens:
+    """Tokens are the names of levels; each holds for a minute, or until it is taken away."""
+
+    def __init__(self) -> None:
+        self.gone: set[str] = set()
+        self.uid = 1234
+        self.groups = frozenset({7, 8})
+        self.used = 0
+
+    def open(self, text: str, kernel: Peer) -> Standing:
+        if text not in Level.__members__ or text in self.gone:
+            raise Forbidden("this token is not valid")
+        level = Level[text]
+        peer = Peer(
+            uid=self.uid, gid=1, pid=kernel.pid, level=level, groups=self.groups, carrier=kernel.uid, token=level
+        )
+        return Standing(peer, 60 * US)
+
+    def renew(self, peer: Peer, *, used: bool) -> Standing:
+        self.used += used
+        assert peer.carrier is not None
+        return self.open(Level(peer.token).name, Peer(uid=peer.carrier, gid=0, pid=peer.pid))
 
 
 class Server:
@@ -66,15 +93,20 @@ class Server:
         """Frames of 64 KiB that an answer to GetVersion begins with."""
         self.pulled = 0
         self.topic = "news"
+        self.tokens = FakeTokens()
+        self.peer: Peer | None = None
+        """Who asked last."""
         roles = Roles(admins=frozenset({os.geteuid()}), operators=frozenset(), readers=frozenset())
         self.control = Control(
-            self.listener, self.selector, self.timers, self.clock, roles, Answers(self._request, self._command)
-        )
+            self.listener, self.selector, self.timers, self.clock, roles,
+            Answers(self._request, self._command, self.tokens),
+        )  # fmt: skip
         self.control.start()
         self.peers: list[socket.socket] = []
 
-    def _request(self, request: Request, _: Peer) -> Answer:
+    def _request(self, request: Request, peer: Peer) -> Answer:
         self.asked.append(request)
+        self.peer = peer
         if isinstance(request, GetRun):
             raise NotFound("no such run")
         if isinstance(request, CancelRun):
@@ -157,6 +189,101 @@ def is_closed(peer: socket.socket) -> bool:
 
 def codes(peer: socket.socket) -> list[str]:
     return [str(one.get("code", one["type"])) for one in said(peer) if isinstance(one, dict)]
+
+
+# ---- Who asks
+
+
+def test_a_hello_says_for_whom_the_peer_speaks(server: Server) -> None:
+    server.connect(frame(Hello()), frame(GetVersion()))
+    server.settle()
+    assert server.peer is not None
+    assert (server.peer.uid, server.peer.carrier, server.peer.level) == (os.geteuid(), None, Level.ADMIN)
+    server.connect(frame(Hello(token="")), frame(GetVersion()))
+    server.settle()
+    assert server.peer.is_nobody
+    assert (server.peer.carrier, server.peer.level, server.peer.groups) == (os.geteuid(), Level.NONE, frozenset())
+    server.connect(frame(Hello(token="READ")), frame(GetVersion()))
+    server.settle()
+    assert (server.peer.uid, server.peer.carrier, server.peer.level) == (1234, os.geteuid(), Level.READ)
+
+
+def test_what_is_no_token_is_refused_before_anything_is_answered(server: Server) -> None:
+    peer = server.connect(frame(Hello(token="nonsense")), frame(GetVersion()))
+    server.settle()
+    assert codes(peer) == ["forbidden"]
+    assert is_closed(peer)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("what", ["revoked", "time", "level", "group", "roles"])
+def test_a_stream_ends_with_the_rights_of_its_token(server: Server, what: str) -> None:
+    peer = server.connect(frame(Hello(token="READ")), frame(WatchRun(run=1)))
+    own = server.connect(frame(Hello()), frame(WatchRun(run=1)))
+    server.settle()
+    match what:
+        case "revoked" | "time" | "roles":
+            server.tokens.gone.add("READ")
+        case "level":
+            server.tokens.open = lambda _, kernel: Standing(Peer(uid=1, gid=1, pid=1, carrier=kernel.uid, token=1), US)  # type: ignore[method-assign]
+        case _:
+            server.tokens.groups -= {8}
+    if what == "time":  # nobody says so: it is looked at every minute
+        server.clock.advance(60)
+    elif what == "roles":
+        server.control.take_roles(server.control.known)
+    else:
+        server.control.review()
+    server.settle()
+    assert is_closed(peer)
+    assert not is_closed(own)
+
+
+def test_a_stream_goes_on_while_its_token_holds_and_does_not_use_it(server: Server) -> None:
+    peer = server.connect(frame(Hello(token="READ")), frame(WatchRun(run=1)))
+    server.settle()
+    assert server.tokens.used == 1
+    for _ in range(10):
+        server.clock.advance(60)
+        server.settle()
+    server.tokens.groups |= {9}
+    server.control.review()
+    server.settle()
+    assert not is_closed(peer)
+    assert server.tokens.used == 1
+
+
+def test_a_request_by_a_token_that_has_ended_is_refused_and_cuts_off(server: Server) -> None:
+    peer = server.connect(frame(Hello(token="READ")))
+    server.settle()
+    server.tokens.gone.add("READ")
+    said(peer)
+    peer.sendall(frame(GetRun(of="1")))
+    server.settle()
+    assert codes(peer) == ["forbidden"]
+    assert is_closed(peer)
+
+
+def test_other_roles_do_not_give_a_token_the_rights_of_its_account_or_carrier(server: Server) -> None:
+    server.tokens.uid = os.geteuid()
+    peers = [server.connect(frame(Hello(token=token))) for token in ("", "READ")]
+    server.settle()
+    server.control.take_roles(server.control.known)
+    for peer in peers:
+        peer.sendall(frame(GetVersion()))
+        server.settle()
+        assert server.peer is not None
+        assert server.peer.level <= Level.READ
+
+
+def test_a_peer_that_speaks_for_others_is_counted_once_as_itself(server: Server) -> None:
+    peers = [server.connect(frame(Hello(token=token))) for token in ("", "READ", "ADMIN")]
+    server.settle()
+    assert server.control.per_user == {os.geteuid(): 3}
+    for peer in peers:
+        peer.close()
+    server.settle()
+    assert server.control.per_user == {os.geteuid(): 0}
 
 
 # ---- Bytes in
@@ -418,7 +545,10 @@ def test_the_levels_of_all_requests_are_as_agreed() -> None:
         "StartRun": "OPERATE", "CancelRun": "OPERATE", "RerunRun": "OPERATE", "PauseWorkflow": "OPERATE",
         "SendNotification": "OPERATE", "AnswerApproval": "OPERATE", "Reload": "ADMIN",
         "SetSecret": "ADMIN", "RemoveSecret": "ADMIN", "ListSecrets": "ADMIN", "RekeySecrets": "ADMIN",
-        "ClearCache": "OPERATE", "StartBackfill": "OPERATE", "CancelBackfill": "OPERATE", "DeliverHook": "OPERATE",
+        "ClearCache": "OPERATE", "StartBackfill": "OPERATE", "CancelBackfill": "OPERATE",
+        "MarkSeen": "OPERATE", "SaveDefinition": "ADMIN",
+        "GetVersion": "NONE", "GetIdentity": "NONE", "RevokeToken": "NONE", "OpenSession": "NONE",
+        "DeliverHook": "NONE",
         "ListAudit": "ADMIN", "MakeBackup": "ADMIN", "CheckStore": "ADMIN", "DrainHost": "ADMIN",
     }  # fmt: skip
 
@@ -428,6 +558,8 @@ def test_the_levels_of_all_requests_are_as_agreed() -> None:
     [
         (0, set(), Level.ADMIN), (500, set(), Level.ADMIN), (1000, set(), Level.NONE), (1000, {7}, Level.READ),
         (1000, {8}, Level.OPERATE), (1000, {7, 8}, Level.OPERATE), (1000, {9}, Level.NONE),
+        (61_183, {7, 8}, Level.OPERATE), (61_184, {7, 8}, Level.NONE), (65_519, {8}, Level.NONE),
+        (65_520, {8}, Level.OPERATE),
     ],
 )  # fmt: skip
 def test_the_level_of_a_peer_comes_from_its_uid_and_groups(uid: int, groups: set[int], level: Level) -> None:

@@ -14,9 +14,10 @@ import pytest
 
 from pyflowd.crashpoints import CRASHPOINTS
 from pyflowd.protocol.requests import RerunRun
-from pyflowd.protocol.views import RunView
+from pyflowd.protocol.views_runs import RunView
 from tests.daemon.checker import check_fold, check_witness
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
+from tests.waiting import wait_until
 
 LONG = bool(os.environ.get("PYFLOW_LONG"))
 

@@ -17,9 +17,10 @@ import pytest
 
 from pyflowd.crashpoints import CRASHPOINTS
 from tests.daemon.checker import check_fold, check_witness
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
 from tests.daemon.scenario import items, states
 from tests.daemon.site import Site
+from tests.waiting import wait_until
 
 LONG = bool(os.environ.get("PYFLOW_LONG"))
 

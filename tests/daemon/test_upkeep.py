@@ -20,7 +20,8 @@ from pyflowd.protocol.requests import MakeBackup
 from pyflowd.settings import SETTINGS
 from pyflowd.store.snapshot import Snapshot
 from pyflowd.upkeep.check import check
-from tests.daemon.instance import PYFLOWD, REPOSITORY, Instance, wait_until
+from tests.daemon.instance import PYFLOWD, REPOSITORY, Instance
+from tests.waiting import wait_until
 
 QUICK = "tasks: {a: {run: echo hi}, b: {needs: a, run: echo there}}\n"
 LONG = "tasks: {a: {run: 'while [ ! -e \"$GO\" ]; do sleep 0.02; done', env: {GO: %s}}, b: {needs: a, run: echo b}}\n"
@@ -50,7 +51,7 @@ def test_a_backup_under_load_restores_to_a_consistent_prefix(
 ) -> None:
     """Finding D7: what was acknowledged before it began is in it, and all that is in it fits together."""
     instance.start()
-    instance.install("quick.yaml", "queue_max: 100000\n" + QUICK)
+    instance.install("quick.yaml", "queue_max: 10000\n" + QUICK)
     acknowledged: list[int] = []
     stop = threading.Event()
 
@@ -239,6 +240,7 @@ def test_every_setting_is_either_in_force_at_once_or_said_to_need_a_restart(inst
         "group_admin": "g", "audit_age": "9d", "calendars": {"c": {"days": "mon"}},
         "blackouts": {"b": {"from": "2026-12-20", "to": "2027-01-05"}},
         "channels": {"ops": {"webhook": {"url": "http://127.0.0.1:1/"}}}, "notify": ["ops"],
+        "edit": True, "web_proxy_level": "read",
     }  # fmt: skip
     later: dict[str, object] = {
         "timezone": "Asia/Tokyo", "secrets": [{"store": True}], "secrets_key": "/nowhere/key", "journal": "never",

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
 from tests.daemon.keeper_host import ENTRY
+from tests.waiting import wait_until
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to others")
 NOBODY, DAEMON, NAMELESS = 65534, 1, 54321

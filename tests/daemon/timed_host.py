@@ -178,7 +178,7 @@ class TimedHost:
 
     def slots_run(self) -> list[int]:
         """Of the runs that there are, in their order: the slot of each."""
-        rows = reversed(list(self.store.rows("runs", (1 << 63) - 1, 0, 1000)))
+        rows = reversed(list(self.store.rows("runs", (1 << 63) - 1, 0, 0, 1000)))
         return [row[10] for row in rows]
 
     def messages(self) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.instance import wait_until
+from tests.waiting import wait_until
 
 ATTACH_S = 20.0
 _CALL = re.compile(r"^(?:\d+ +)?([a-z0-9_]+)\(", re.MULTILINE)

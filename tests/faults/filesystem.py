@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.instance import wait_until
+from tests.waiting import wait_until
 
 IMAGE_BYTES = 48 << 20
 _SHUT_DOWN = 0x8004587D

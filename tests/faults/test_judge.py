@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.daemon.instance import wait_until
 from tests.faults.figures import Figures, merge, table
 from tests.faults.history import History, StoredAttempt, StoredRun, judge, survivors
+from tests.waiting import wait_until
 
 SOUND = History(
     acknowledged=[(1, "k1"), (2, "k2")],

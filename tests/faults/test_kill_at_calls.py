@@ -8,12 +8,13 @@ from collections.abc import Callable
 
 import psutil
 
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
 from tests.daemon.keeper_host import is_alive
 from tests.faults.calls import count_calls, counted, injected, needs_strace
 from tests.faults.figures import Figures
 from tests.faults.length import spread
 from tests.faults.trial import Trial
+from tests.waiting import wait_until
 
 pytestmark = needs_strace
 DAEMON = ("pwrite64", "fdatasync", "openat", "mkdir", "sendto", "sendmsg", "recvmsg", "recvfrom", "unlinkat")

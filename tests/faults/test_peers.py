@@ -20,11 +20,12 @@ import pytest
 
 from pyflowd.protocol.frames import Command, Hello, frame
 from pyflowd.protocol.words import FRAME_MAX
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
 from tests.daemon.keeper_host import KeeperHost
 from tests.faults.calls import injected, needs_strace
 from tests.faults.figures import Figures
 from tests.faults.length import times
+from tests.waiting import wait_until
 
 Report = Callable[[Figures], None]
 SIMPLE = "overlap: allow\ntasks: {a: {argv: ['true']}}"
@@ -103,10 +104,7 @@ def test_thousands_of_silent_slow_and_mad_clients_delay_nobody(
     opened = 0
     greeting = frame(Command(argv=["status"]))
     while opened < wanted:
-        peer = dial(daemon)
-        if peer is None:
-            time.sleep(0.001)  # the line is full; the daemon takes them in its turns
-            continue
+        peer = wait_until(lambda: dial(daemon), "a place in the line: the daemon takes them in its turns")
         opened += 1
         peers.append(peer)
         with contextlib.suppress(OSError):
@@ -143,10 +141,7 @@ def test_a_daemon_that_is_short_of_descriptors_serves_and_starts_on(
     daemon.install("w.yaml", SIMPLE)
     size = len(daemon.log_text())
     while len(peers) < 2000:
-        if peer := dial(daemon):
-            peers.append(peer)
-        else:
-            time.sleep(0.001)
+        peers.append(wait_until(lambda: dial(daemon), "a place in the line"))
     assert daemon.wait_run(daemon.run("w"))["state"] == "succeeded"
     for peer in peers:
         peer.close()

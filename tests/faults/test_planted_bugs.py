@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
 from tests.faults.calls import injected, needs_strace
 from tests.faults.history import Verdict, judge, read
 from tests.faults.trial import NAME, Trial
+from tests.waiting import wait_until
 
 RUN = "sys.argv = ['pyflowd', *sys.argv[4:]]\nfrom pyflowd.cli import main\nsys.exit(main())\n"
 EARLY = """

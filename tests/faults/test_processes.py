@@ -14,12 +14,13 @@ import pytest
 
 from pyflowd.model.ends import Exit, Stop
 from tests.daemon.instance import REPOSITORY
-from tests.daemon.keeper_host import KeeperHost, wait_until
+from tests.daemon.keeper_host import KeeperHost
 from tests.faults.escapees import ESCAPEES, kinds
 from tests.faults.figures import Figures
 from tests.faults.filesystem import needs_root
 from tests.faults.history import survivors
 from tests.faults.length import times
+from tests.waiting import wait_until
 
 Report = Callable[[Figures], None]
 

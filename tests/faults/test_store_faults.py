@@ -17,13 +17,14 @@ import pytest
 from pyflowd.errors import PyflowError
 from pyflowd.store.store import Store
 from tests.daemon.checker import check_fold
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
 from tests.faults.calls import injected, needs_strace
 from tests.faults.figures import Figures
 from tests.faults.filesystem import disk, in_memory, mount, needs_root
 from tests.faults.history import judge, read
 from tests.faults.length import spread, times
 from tests.faults.trial import Trial, of_verdict
+from tests.waiting import wait_until
 
 Report = Callable[[Figures], None]
 GATED = "gated"

@@ -8,9 +8,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.daemon.checker import check_fold
-from tests.daemon.instance import Instance, wait_until
+from tests.daemon.instance import Instance
 from tests.faults.figures import Figures
 from tests.faults.history import History, Verdict, judge, read
+from tests.waiting import wait_until
 
 NAME = "w"
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.systemd.machine import REPOSITORY, Machine, boot, wait_until, why_not
+from tests.systemd.machine import REPOSITORY, Machine, boot, why_not
+from tests.waiting import wait_until
 
 OFFLINE = "PIP_CONFIG_FILE=/dev/null PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels"
 """Variables of `make install` in a machine: nothing but the folder of wheels is looked at."""
@@ -65,8 +66,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def wheels(cache: Path) -> Path:
-    """A folder with all that an installation needs; kept while pyproject.toml stays the same."""
-    key = hashlib.sha256((REPOSITORY / "pyproject.toml").read_bytes()).hexdigest()[:16]
+    """A folder with all that an installation needs; kept while what it is made from stays the same."""
+    made_from = (REPOSITORY / "pyproject.toml").read_bytes() + (REPOSITORY / "etc" / "wheels.sh").read_bytes()
+    key = hashlib.sha256(made_from).hexdigest()[:16]
     folder = cache / f"wheels-{key}"
     if not folder.exists():
         made = cache / f"wheels-{key}.new"

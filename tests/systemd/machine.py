@@ -11,10 +11,11 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from tests.waiting import wait_until
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 _BOOT = Path(__file__).resolve().parent / "boot-systemd.sh"
@@ -36,19 +37,6 @@ def why_not() -> str:
         ["unshare", "--mount", "--pid", "--fork", "--net", "--cgroup", "true"], capture_output=True, check=False
     )
     return "" if done.returncode == 0 else "namespaces are not allowed here"
-
-
-def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
-    """The first true value of `condition`; fails after `timeout_s`."""
-    end = time.monotonic() + timeout_s
-    pause_s = 0.02
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(pause_s)
-        pause_s = min(0.2, pause_s * 1.3)
-    raise AssertionError(f"not within {timeout_s:g} s: {what}")
 
 
 class Machine:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.systemd.conftest import what_is_there, wheels
-from tests.systemd.machine import REPOSITORY, boot, wait_until
+from tests.systemd.machine import REPOSITORY, boot
+from tests.waiting import wait_until
 
 SOURCES = ("CHANGELOG.md", "LICENSE", "Makefile", "README.md", "bin", "etc", "man", "pyflowctl", "pyflowd", "systemd")
 

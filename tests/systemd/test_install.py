@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.systemd.conftest import BEFORE, OFFLINE, Installed, copy_of, what_is_there
-from tests.systemd.machine import REPOSITORY, Machine, boot, wait_until
+from tests.systemd.machine import REPOSITORY, Machine, boot
+from tests.waiting import wait_until
 
 VERSION = next(
     line.split('"')[1] for line in (REPOSITORY / "pyproject.toml").read_text().splitlines() if line[:7] == "version"
 )
 SECOND = "99.0.0"
 GATED = "tasks: {t: {run: 'until [ -e /tmp/go ]; do sleep 0.05; done; exit 7'}}\n"
+
+UNITS = ["pyflowd.service", "pyflow-keeper.service", "pyflow-web.socket", "pyflow-web.service"]
 
 
 @pytest.fixture
@@ -28,17 +31,18 @@ def bare(installed: Installed, tmp_path: Path) -> Iterator[Machine]:
 
 def test_the_next_steps_are_said(installed: Installed) -> None:
     assert f"PyFlow {VERSION} is installed in /opt/pyflow" in installed.said
-    assert [line.split()[0] for line in installed.said.splitlines() if line.startswith("  ")] == ["1.", "2.", "3."]
+    steps = [line.split()[0] for line in installed.said.splitlines() if line.startswith("  ")]
+    assert steps == ["1.", "2.", "3.", "4."]
 
 
 def test_everything_is_where_hosts_look_for_it(machine: Machine) -> None:
     assert machine.run("pyflowd --version").stdout == f"pyflowd {VERSION}\n"
-    assert machine.run("systemd-analyze verify pyflowd.service pyflowd.socket pyflow-keeper.service").stderr == ""
-    user_units = [f"/usr/local/lib/systemd/user/{unit}" for unit in ("pyflowd.service", "pyflow-keeper.service")]
+    assert machine.run(["systemd-analyze", "verify", "pyflowd.socket", *UNITS]).stderr == ""
+    user_units = [f"/usr/local/lib/systemd/user/{unit}" for unit in UNITS]
     assert (
         machine.run(["systemd-analyze", "--user", "verify", *user_units], env={"XDG_RUNTIME_DIR": "/tmp"}).stderr == ""
     )
-    for page in ("pyflowctl.1", "pyflowd.8", "pyflow-workflow.5"):
+    for page in ("pyflowctl.1", "pyflowd.8", "pyflow-web.8", "pyflow-workflow.5"):
         machine.run(f"gzip -dc /usr/local/share/man/man{page[-1]}/{page}.gz | grep -q '^.TH'")
     for example in ("hello.yaml", "whole/upgrade-host.yaml", "whole/python/backup.py"):
         assert machine.read(f"/usr/local/share/doc/pyflow/examples/{example}")
@@ -52,6 +56,7 @@ def test_everything_is_where_hosts_look_for_it(machine: Machine) -> None:
         "755 root:root /etc/pyflow/workflows",
         "644 root:root /etc/pyflow/keeper.yaml",
         "644 root:root /etc/pyflow/pyflowd.yaml",
+        "644 root:root /etc/pyflow/web.yaml",
         "700 pyflow:pyflow /var/lib/pyflow",
         "700 pyflow:pyflow /var/log/pyflow",
         "755 pyflow:pyflow /run/pyflow",
@@ -118,3 +123,12 @@ def test_uninstall_leaves_what_is_yours_and_purge_leaves_nothing(bare: Machine) 
     bare.run(f"cd {REPOSITORY} && make -s uninstall PURGE=1")
     left = set(what_is_there(bare).splitlines()) ^ set(bare.read(BEFORE).splitlines())
     assert not left
+
+
+def test_a_daemon_of_the_host_takes_no_settings_that_anybody_could_have_written(bare: Machine) -> None:
+    bare.run("chmod o+w /etc/pyflow/pyflowd.yaml")
+    done = bare.run("runuser -u pyflow -- /opt/pyflow/current/bin/pyflowd --system --check", check=False)
+    assert done.returncode == 6
+    assert "/etc/pyflow/pyflowd.yaml can be written by everybody (mode 0646)" in done.stderr
+    bare.run("chmod o-w /etc/pyflow/pyflowd.yaml")
+    assert bare.run("runuser -u pyflow -- /opt/pyflow/current/bin/pyflowd --system --check").returncode == 0

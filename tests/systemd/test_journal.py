@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pyflowd.render.journal_entries import MESSAGE_IDS
-from tests.systemd.machine import Machine, wait_until
+from tests.systemd.machine import Machine
+from tests.waiting import wait_until
 
 WORKFLOW = """\
 tasks:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.systemd.conftest import Installed, copy_of
-from tests.systemd.machine import Machine, boot, wait_until
+from tests.systemd.machine import Machine, boot
+from tests.waiting import wait_until
 
 REBOOT = """\
 user: root
@@ -30,7 +32,7 @@ tasks:
 """
 POLITE = """\
 tasks:
-  polite: {run: 'trap "sync; exit 0" TERM; touch /tmp/polite; while :; do sleep 0.1; done'}
+  polite: {run: 'trap "echo last words; sync; exit 0" TERM; touch /tmp/polite; while :; do sleep 0.1; done'}
 """
 
 
@@ -47,7 +49,8 @@ def _serve(machine: Machine) -> str:
     """
     machine.write("/etc/pyflow/keeper.yaml", "users: [pyflow]\nroot: true\n")
     boot_id = machine.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.strip()
-    machine.drop_in("pyflow-keeper.service", f"[Service]\nEnvironment=PYFLOW_BOOT_ID={boot_id}\n")
+    command = re.findall(r"argv\[\]=(.*?) ;", machine.show("pyflow-keeper", "ExecStart"))[0]
+    machine.drop_in("pyflow-keeper.service", f"[Service]\nExecStart=\nExecStart={command} --boot-id {boot_id}\n")
     machine.systemctl("start", "pyflowd")
     wait_until(lambda: machine.run("pyflowctl status", check=False).returncode == 0, "pyflowd answers")
     return boot_id
@@ -93,11 +96,12 @@ def test_a_host_that_goes_down_ends_tasks_in_time_and_the_record_says_that_they_
     with boot(disk=disk) as machine:
         _serve(machine)
         said = [entry["MESSAGE"] for entry in machine.journal("_PID=1", "UNIT=pyflow-keeper.service")]
-        # The logger has two seconds for what it has not written; on a busy machine it may end with the keeper.
-        killed = [line for line in said if "timed out" in line or ("Killing" in line and "pyflow-logger" not in line)]
+        killed = [line for line in said if "timed out" in line or "Killing" in line]
         tasks = [task for run in runs for task in machine.wait_state(run)["tasks"].values()]
+        output = machine.run(f"pyflowctl logs {runs[1]} --raw").stdout
     assert {(task["state"], task["reason"]) for task in tasks} == {("failed", "lost")}
     assert not killed
+    assert output.endswith("last words\n")
 
 
 def test_a_workflow_restarts_the_daemon_and_reloads_the_keeper_and_goes_on(disk: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from tests.systemd.machine import Machine, wait_until
+from tests.systemd.machine import Machine
+from tests.waiting import wait_until
 
 GATED = """\
 tasks:
@@ -115,3 +116,15 @@ def test_a_stop_of_the_keeper_ends_its_tasks_and_the_run_says_what_is_known(mach
     ended = machine.wait_state(run)
     assert ended["state"] == "failed"
     assert ended["tasks"]["wait"]["reason"] in ("lost", "signal")
+
+
+def test_memory_that_runs_out_ends_tasks_before_daemon_and_keeper(machine: Machine) -> None:
+    machine.workflow("score", "tasks: {t: {run: cat /proc/self/oom_score_adj}}\n")
+    run = machine.start("score")
+    assert machine.wait_state(run)["state"] == "succeeded"
+    assert machine.run(f"pyflowctl logs {run} --raw").stdout == "0\n"
+    scores = {"pyflowd": "-500", "pyflow-keeper": "-900"}
+    assert {unit: machine.show(unit, "OOMScoreAdjust") for unit in scores} == scores
+    if machine.run("choom -n -1 true", check=False).returncode == 0:  # a container may not let systemd do it
+        found = {unit: machine.read(f"/proc/{machine.main_pid(unit)}/oom_score_adj").strip() for unit in scores}
+        assert found == scores

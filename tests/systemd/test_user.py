@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.systemd.machine import Machine, wait_until
+from tests.systemd.machine import Machine
+from tests.waiting import wait_until
 
 
 def test_a_user_has_an_instance_of_their_own_that_outlives_the_login(machine: Machine) -> None:

@@ -8,8 +8,10 @@ from types import SimpleNamespace
 from typing import Any, cast, get_args
 
 import pytest
+from msgspec.structs import replace
 
 from pyflowd.base import names
+from pyflowd.base import peer as peer_module
 from pyflowd.base.names import KEPT_US, Kept
 from pyflowd.base.peer import Peer, Roles
 from pyflowd.control.replies import Replies
@@ -19,7 +21,7 @@ from pyflowd.handlers.handlers import Handlers
 from pyflowd.handlers.handlers_runs import RunHandlers
 from pyflowd.protocol import requests
 from pyflowd.protocol.requests import OPERATIONS, About, Operation, Request
-from pyflowd.protocol.views import EventPage
+from pyflowd.protocol.views_runs import EventPage
 from pyflowd.protocol.words import Level
 from pyflowd.runtime.audit import Audit, Deed
 from pyflowd.runtime.rights import Groups
@@ -35,8 +37,24 @@ KINDS = {
     "operator who sees": Peer(uid=1006, gid=1, pid=1, level=Level.OPERATE, groups=frozenset({1, 8, SEE})),
     "admin": Peer(uid=0, gid=0, pid=1, level=Level.ADMIN),
 }
+AS = {
+    "who is not logged in": (peer_module.nobody(Peer(uid=0, gid=0, pid=1, level=Level.ADMIN)), "nobody"),
+    "a reader's token": (replace(KINDS["reader"], carrier=99, token=1), "reader"),
+    "an operator's token for reading": (
+        replace(KINDS["operator"], level=Level.READ, carrier=99, token=2, cap=Level.READ), "reader",
+    ),
+    "the same of one who may operate one workflow": (
+        replace(KINDS["runs"], carrier=99, token=3, cap=Level.READ), "sees",
+    ),
+    "an administrator's token for operating": (
+        replace(KINDS["admin"], level=Level.OPERATE, carrier=99, token=4, cap=Level.OPERATE), "operator",
+    ),
+    "an administrator's session": (replace(KINDS["admin"], carrier=99, token=5), "admin"),
+}  # fmt: skip
+"""Who speaks by somebody else, and whose answers he gets."""
 ALL, NOTHING, REFUSED = "ok", "none", "no"
 """Answered; told that there is no such thing; forbidden."""
+EVERYBODY: dict[str, str] = {}
 LOOK_AT_HOST = {"nobody": REFUSED, "sees": REFUSED, "runs": REFUSED}
 """Those that are not named are answered."""
 LOOK_AT_ALL = {"nobody": REFUSED}
@@ -46,7 +64,6 @@ OPERATE_OPEN = {"nobody": REFUSED, "sees": REFUSED, "runs": NOTHING, "reader": R
 OPERATE_CLOSED = {
     "nobody": REFUSED, "sees": REFUSED, "reader": REFUSED, "operator": NOTHING, "operator who sees": REFUSED,
 }  # fmt: skip
-OPERATE_SOMETHING = {"nobody": REFUSED, "sees": REFUSED, "reader": REFUSED}
 OPERATE_HOST = {"nobody": REFUSED, "sees": REFUSED, "runs": REFUSED, "reader": REFUSED}
 ADMIN = {kind: REFUSED for kind in KINDS if kind != "admin"}
 
@@ -86,15 +103,28 @@ GOLDEN: dict[str, tuple[Expected, ...]] = {
     "ListSecrets": (ADMIN,),
     "RekeySecrets": (ADMIN,),
     "ListPlaces": (LOOK_AT_ALL,),
+    "MarkSeen": (OPERATE_OPEN, OPERATE_CLOSED),
+    "SaveDefinition": (ADMIN,),
+    "GetTimeline": (LOOK_AT_ALL,),
+    "GetMetrics": (LOOK_AT_ALL,),
+    "GetSamples": (LOOK_AT_OPEN, LOOK_AT_CLOSED),
+    "ListAttempts": (LOOK_AT_OPEN, LOOK_AT_CLOSED),
+    "GetGrid": (LOOK_AT_OPEN, LOOK_AT_CLOSED),
+    "ListOutcomes": (LOOK_AT_OPEN, LOOK_AT_CLOSED, LOOK_AT_ALL),
     "GetSimulationBasis": (LOOK_AT_ALL,),
     "GetHealth": (LOOK_AT_HOST,),
-    "GetVersion": (LOOK_AT_ALL,),
-    "DeliverHook": (OPERATE_SOMETHING,),
+    "GetVersion": (EVERYBODY,),
+    "DeliverHook": (EVERYBODY,),
     "ListFirings": (LOOK_AT_OPEN, LOOK_AT_CLOSED, LOOK_AT_ALL),
     "MakeBackup": (ADMIN,),
     "CheckStore": (ADMIN,),
     "DrainHost": (ADMIN,),
     "ListAudit": (ADMIN,),
+    "GetIdentity": (EVERYBODY,),
+    "CreateToken": (LOOK_AT_ALL,),
+    "ListTokens": (LOOK_AT_ALL,),
+    "RevokeToken": (EVERYBODY,),
+    "OpenSession": (EVERYBODY,),
 }
 """Of each request what everybody is answered: about the open workflow, the closed one, and all, as far as it can be
 about these; of one that is about no workflow once."""
@@ -106,6 +136,9 @@ NEEDED: dict[str, dict[str, Any]] = {
     "SetSecret": {"name": "n", "value": b"v"},
     "RemoveSecret": {"name": "n"},
     "DeliverHook": {"hook": "h"},
+    "GetSamples": {"task": "a"},
+    "SaveDefinition": {"file": "f.yaml", "data": b"t"},
+    "GetTimeline": {"workflows": [], "since_us": 0, "until_us": 1},
 }
 """Fields that say nothing of rights."""
 
@@ -121,7 +154,8 @@ def subjects(kind: type, about: About) -> list[list[dict[str, Any]]]:
         case About.RUN if "workflow" in fields:
             return [[{"workflow": "open"}, {"run": 1}], [{"workflow": "closed"}, {"run": 2}]]
         case About.RUN:
-            return [[{"run": 1}], [{"run": 2}], [{}]]
+            numbered = [[{"run": 1}], [{"run": 2}]]
+            return numbered if len(GOLDEN[kind.__name__]) == 2 else [*numbered, [{}]]
         case About.WORKFLOW:
             named = [[{"workflow": "open"}], [{"workflow": "closed"}]]
             return named if len(GOLDEN[kind.__name__]) == 2 else [*named, [{}]]
@@ -168,6 +202,28 @@ def test_everybody_gets_the_answer_of_the_table(access: Access, name: str, who: 
         for subject in ways:
             request = kind(**NEEDED.get(name, {}), **subject)
             assert answered(access, request, KINDS[who]) == expected.get(who, ALL), (request, who)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize("who", AS)
+def test_a_token_never_gives_more_than_its_level_and_its_account(access: Access, name: str, who: str) -> None:
+    peer, other = AS[who]
+    kind = getattr(requests, name)
+    for ways in subjects(kind, OPERATIONS[kind].about):
+        for subject in ways:
+            request = kind(**NEEDED.get(name, {}), **subject)
+            assert answered(access, request, peer) == answered(access, request, KINDS[other]), request
+
+
+def test_whoever_is_refused_by_a_token_is_told_what_would_help(access: Access) -> None:
+    nobody, _ = AS["who is not logged in"]
+    capped, _ = AS["the same of one who may operate one workflow"]
+    with pytest.raises(Forbidden, match=r"^who is not logged in may not do this; log in, or show a token"):
+        access.authorise(requests.ListRuns(), nobody)
+    with pytest.raises(Forbidden, match=r"^1003 by token 3 may not do this; it is for level read; make one for more"):
+        access.authorise(requests.CancelRun(run=2), capped)
+    with pytest.raises(Forbidden, match="for level operate"):
+        access.authorise(requests.Reload(), AS["an administrator's token for operating"][0])
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_a_deed_is_one_row_with_who_did_it(host: Host) -> None:
         return nothing()
 
     host.audit.during(Deed(CANCEL, PEER), act)
-    assert host.rows() == [(1_000_000, 4_000_001, "4000001", 77, "cancel_run", "dump", 4, "{}", "done", 0)]
+    assert host.rows() == [(1_000_000, 4_000_001, "4000001", 77, "cancel_run", "dump", 4, "{}", None, "done", 0)]
 
 
 def test_what_only_looks_and_what_is_refused_for_other_reasons_has_no_row(host: Host) -> None:

@@ -33,6 +33,7 @@ from pyflowd.protocol.requests import (
     ListRuns,
     ListSlots,
     ListWorkflows,
+    MarkSeen,
     PauseWorkflow,
     Reload,
     Request,
@@ -43,6 +44,8 @@ from pyflowd.protocol.requests import (
     StartRun,
     WatchRun,
 )
+from pyflowd.protocol.tokens import CreateToken, ListTokens, RevokeToken
+from pyflowd.protocol.words import Level
 from pyflowd.render.commandline import Invocation, LogOptions, instant_us, parse, two_runs
 from pyflowd.render.grammar import COMMANDS, GLOBAL_OPTIONS, LATER, command_help, full_help, short_help
 from pyflowd.render.layout import zone_of
@@ -102,6 +105,10 @@ def refusal(line: str) -> str:
         ("next", ListNext()),
         ("next deploy -n 3", ListNext(workflow="deploy", limit=3)),
         ("slots", ListSlots()),
+        ("slots w --fate skipped -n 3", ListSlots(workflow="w", fate="skipped", limit=3)),
+        ("seen 42", MarkSeen(run=42)),
+        ("seen 42 --undo", MarkSeen(run=42, seen=False)),
+        ("history w --before 7", ListRuns(workflow="w", before=7)),
         (
             "slots deploy --since 2026-03-01 -n 9",
             ListSlots(workflow="deploy", since_us=at_us("2026-03-01T00:00:00+01:00"), limit=9),
@@ -130,6 +137,15 @@ def refusal(line: str) -> str:
             ),
         ),
         ("notifications -n 5", ListNotifications(limit=5)),
+        ("token create", CreateToken()),
+        (
+            "token create --label ci --level operate --expires 1h30m",
+            CreateToken(label="ci", level=Level.OPERATE, expires_s=5400),
+        ),
+        ("token create --expires never", CreateToken(expires_s=0)),
+        ("token create --expires 1ms", CreateToken(expires_s=1)),
+        ("token list", ListTokens()),
+        ("token revoke 7", RevokeToken(token=7)),
         ("audit --user alice --workflow dump -n 5", ListAudit(user="alice", workflow="dump", limit=5)),
         ("reload", Reload()),
         ("doctor", GetHealth()),
@@ -243,6 +259,14 @@ def test_the_options_of_logs_reach_the_client() -> None:
         ("history -n " + "9" * 5000, '--limit: "999'),
         ("history -n", "-n needs a value: -n N"),
         ("list --wait", "list has no option --wait"),
+        ("token make", 'token: "make" is none of create, list, revoke'),
+        ("token create 7", "token create takes no TOKEN: leave it out"),
+        ("token revoke", "token revoke needs TOKEN; usage: pyflowctl token revoke TOKEN"),
+        ("token revoke 0", "token revoke: that is no number of a token; `pyflowctl token list` has them"),
+        ("token revoke pfb_x", "token revoke: that is no number of a token; `pyflowctl token list` has them"),
+        ("token list --level read", "token: --level goes with create only"),
+        ("token create --expires soon", '--expires: "soon" is not a duration'),
+        ("token create --level none", '--level: "none" is none of read, operate, admin'),
         ("list -o xml", '--output: "xml" is none of table, json'),
         ("run x --wait=yes", "--wait takes no value; leave out =yes"),
         ("run x -p a", '-p "a": write NAME=VALUE, such as -p version=1.4.2'),

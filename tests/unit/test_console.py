@@ -11,7 +11,8 @@ from pyflowd.control.replies import Replies
 from pyflowd.handlers.console import Console
 from pyflowd.protocol.frames import Command
 from pyflowd.protocol.requests import GetRun, Request
-from pyflowd.protocol.views import Done, TaskPage
+from pyflowd.protocol.views import Done
+from pyflowd.protocol.views_runs import TaskPage
 from tests.fakes import FakeClock
 from tests.unit.views import FAILED, RUNNING, TASKS
 

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from pyflowd.language.definition_text import Part, Role, pack
-from pyflowd.protocol.views import ChangeView, RunView, TaskView
+from pyflowd.protocol.views_runs import RunView, TaskView
+from pyflowd.protocol.views_workflows import ChangeView
 from pyflowd.render import diff, render_diff
 from pyflowd.render.diff import Difference
 from pyflowd.render.layout import Style

@@ -12,7 +12,8 @@ from pyflowd.handlers.explain_workflow import TriggerStanding, WorkflowStanding,
 from pyflowd.model.problem import Problem
 from pyflowd.model.states import AttemptState, Fate, Reason, SlotReason
 from pyflowd.model.workflow import TriggerRule
-from pyflowd.protocol.views import ExplanationView, FactView, NextView, RunView, SlotView, StepView, TaskView
+from pyflowd.protocol.views_runs import ExplanationView, FactView, RunView, StepView, TaskView
+from pyflowd.protocol.views_workflows import NextView, SlotView
 
 T = 1_772_482_000_000_000
 
@@ -326,6 +327,12 @@ def test_what_is_deepest_is_left_out_first_and_the_number_is_told() -> None:
     assert len(view.facts) < SCREEN_FACTS
     assert max(fact.depth for fact in view.facts) == 1
     assert [int(fact.text) for fact in view.facts] == sorted(int(fact.text) for fact in view.facts)
+
+
+def test_of_what_was_said_the_last_lines_stay() -> None:
+    facts = [FactView(code=Code.OUTPUT, text=str(n), depth=2) for n in range(15)]
+    view = on_a_screen(ExplanationView(workflow="a", state="failed", answer="", facts=facts))
+    assert [fact.text for fact in view.facts] == [str(n) for n in range(view.left_out, 15)]
 
 
 def test_what_fits_a_screen_stays_whole() -> None:

@@ -16,7 +16,8 @@ from pyflowd.model.problem import Problem
 from pyflowd.render import render_host
 from pyflowd.render.layout import Style
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "etc").glob("*/*.yaml"))
+ETC = Path(__file__).parents[2] / "etc"
+EXAMPLES = sorted([*(ETC / "examples").glob("*.yaml"), *(ETC / "workflows").glob("*.yaml")])
 HERE = Surroundings(
     now_s=1_772_323_200,  # 2026-03-01
     timezone="Europe/Berlin",

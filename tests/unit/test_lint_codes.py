@@ -53,8 +53,8 @@ SHOWN: dict[str, dict[str, bytes]] = {
     "unreadable": {"other.yaml": b""},
 }
 """Files that show what no few lines can; the first is linted, or `w.yaml`."""
-NOT_OF_LINT = {"held", "inotify", "unfixed", "unwritable"}
-"""Told by the daemon or by `fix`."""
+NOT_OF_LINT = {"held", "inotify", "not_checked", "not_in_force", "unfixed", "unwritable"}
+"""Told by the daemon, by the editor of the dashboard, or by `fix`."""
 
 
 def found(path: Path) -> dict[str, Severity]:

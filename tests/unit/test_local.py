@@ -17,22 +17,10 @@ from pyflowctl.complete import candidates
 from pyflowd.errors import NotFound, Unavailable
 from pyflowd.protocol.frames import frame, parted
 from pyflowd.protocol.requests import GetLogs
-from pyflowd.protocol.views import (
-    Alive,
-    ApprovalPage,
-    ArtifactOpen,
-    ArtifactPage,
-    ArtifactView,
-    Done,
-    Failure,
-    GraphView,
-    HealthView,
-    LogOpen,
-    RunPage,
-    TaskPage,
-    VersionView,
-    WorkflowPage,
-)
+from pyflowd.protocol.views import Alive, ArtifactOpen, Done, Failure, LogOpen
+from pyflowd.protocol.views_host import HealthView, VersionView
+from pyflowd.protocol.views_runs import ApprovalPage, ArtifactPage, ArtifactView, RunPage, TaskPage
+from pyflowd.protocol.views_workflows import GraphView, WorkflowPage
 from pyflowd.protocol.words import FRAME_MAX
 from pyflowd.render.grammar import COMMANDS, SHELLS
 from tests.unit.fakedaemon import FakeDaemon, send_with_files

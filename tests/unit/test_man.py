@@ -235,7 +235,7 @@ def test_the_example_of_the_secrets_is_settings() -> None:
 def test_the_examples_of_the_settings_are_settings() -> None:
     lines = re.findall(r"^Example:\n(.+)$", section("pyflowd.yaml.5", "SETTINGS"), re.MULTILINE)
     found = settings.parse("pyflowd.yaml", "\n".join(lines).encode())
-    assert (len(lines), found.max_tasks, found.group_operate) == (21, 64, ("wheel", "deployers"))
+    assert (len(lines), found.max_tasks, found.group_operate) == (23, 64, ("wheel", "deployers"))
 
 
 def test_the_examples_of_calendars_are_calendars() -> None:

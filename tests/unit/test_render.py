@@ -15,23 +15,9 @@ from msgspec.structs import replace
 
 from pyflowd.errors import NotFound, Refused
 from pyflowd.model.problem import Problem
-from pyflowd.protocol.views import (
-    AnswerView,
-    ApprovalPage,
-    EventPage,
-    Failure,
-    GraphView,
-    NextPage,
-    PlanView,
-    Reply,
-    RunPage,
-    RunView,
-    SlotPage,
-    TaskPage,
-    TaskView,
-    WorkflowPage,
-    WorkflowView,
-)
+from pyflowd.protocol.views import Failure, Reply
+from pyflowd.protocol.views_runs import AnswerView, ApprovalPage, EventPage, RunPage, RunView, TaskPage, TaskView
+from pyflowd.protocol.views_workflows import GraphView, NextPage, PlanView, SlotPage, WorkflowPage, WorkflowView
 from pyflowd.render import layout, render
 from pyflowd.render.commandline import parse
 from pyflowd.render.layout import Cell, Style, Table, fit, span, text_width, wrapped

@@ -34,7 +34,9 @@ from pyflowd.settings import SETTINGS
 from tests import manual_words
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-EXAMPLES = sorted([*(REPOSITORY / "etc").rglob("*.yaml"), *(REPOSITORY / "examples").rglob("*.yaml")])
+EXAMPLES = sorted(
+    path for folder in ("etc/examples", "etc/workflows", "examples") for path in (REPOSITORY / folder).rglob("*.yaml")
+)
 TABLES = (WORKFLOW, TASK, SETTINGS, *WORKFLOW_TABLES, *SETTINGS_TABLES)
 
 
@@ -153,12 +155,7 @@ def test_bounds_are_those_of_the_reader() -> None:
 # ---- What it takes --------------------------------------------------------------------------------------------------
 
 
-SETTINGS_IN_ETC = {"pyflowd.yaml", "keeper.yaml"}
-
-
-@pytest.mark.parametrize(
-    "path", [path for path in EXAMPLES if path.name not in SETTINGS_IN_ETC], ids=lambda path: path.name
-)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_every_example_is_taken(path: Path) -> None:
     assert not wrongs(path.read_text())
 

@@ -21,8 +21,8 @@ from pyflowd.runtime import stall
 from pyflowd.runtime.health import Health
 from pyflowd.runtime.service import Service, status_line
 from pyflowd.runtime.stall import StallWatch
-from tests.daemon.instance import wait_until
 from tests.fakes import FakeClock
+from tests.waiting import wait_until
 
 HOUR_US = 3600 * US
 

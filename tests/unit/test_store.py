@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -32,6 +35,7 @@ from pyflowd.store import store as store_module
 from pyflowd.store.batch import RunMeta
 from pyflowd.store.store import BALLAST, BALLAST_BYTES, DATABASE, NoSpace, Store, StoreError
 from tests.daemon.checker import check_fold, check_witness
+from tests.daemon.instance import REPOSITORY
 from tests.fakes import FakeClock
 
 WORKFLOW = Workflow(name="w", tasks=(Task(name="a", kind=Shell(text="true")),))
@@ -140,6 +144,13 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(host: Host, monkey
     with pytest.raises(StoreError, match="already exists"):
         Store(host.store.folder)
     assert schema_of(database) == before
+
+
+def test_a_store_that_nobody_closed_opens_again(tmp_path: Path) -> None:
+    """As where a daemon cannot begin: its connections are closed in no order."""
+    code = "import sys; from pyflowd.store.store import Store; store = Store(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True, timeout=60, cwd=REPOSITORY)
+    Store(str(tmp_path)).close()
 
 
 def test_a_newer_schema_is_refused_and_left_alone(host: Host) -> None:
@@ -297,6 +308,70 @@ def test_a_start_that_happened_twice_is_noticed_by_the_checker_of_witnesses(tmp_
         check_witness(witness)
 
 
+# ---- Rare among many
+
+
+@pytest.fixture
+def long_lived(host: Host) -> Host:
+    """5,000 runs that went well, a day apart, and none that did not."""
+    host.install()
+    run = host.ended_run()
+    day_us = 86_400 * US
+    with closing(apsw.Connection(host.store.path)) as other:
+        other.execute(
+            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 5000) "
+            "INSERT INTO run (run, workflow, digest, state, trigger, params, requested_by, created_us, started_us, "
+            "ended_us, tasks_total) SELECT r.run + n.n, r.workflow, r.digest, r.state, r.trigger, r.params, "
+            "r.requested_by, r.created_us + n.n * ?1, r.started_us + n.n * ?1, r.ended_us + n.n * ?1, 1 "
+            "FROM n, run r WHERE r.run = ?2",
+            (day_us, run),
+        )
+    return host
+
+
+SEEN = '["w"]'
+FAR = 1 << 62
+RARE = {
+    "cancelled of all": ("runs_by_state", ("cancelled", FAR, 0, 0, 50), 0),
+    "live of all": ("runs_by_state", ("running", FAR, 0, 0, 50), 0),
+    "failed of a workflow": ("runs_of_workflow_by_state", ("w", "failed", FAR, 0, 0, 50), 0),
+    "live of a workflow": ("runs_of_workflow_by_state", ("w", "queued", FAR, 0, 0, 50), 0),
+    "failed of those that are seen": ("runs_seen_by_state", (SEEN, "failed", FAR, 0, 0, 50), 0),
+    "those that went well": ("runs_by_state", ("succeeded", FAR, 0, 0, 3), 3),
+    "of the last day": ("runs", (FAR, 4_999, 0, 50), 3),
+    "failed of the last day": ("failed_since", (0, 10), 0),
+}
+
+
+@pytest.mark.parametrize("case", RARE)
+def test_what_is_rare_is_found_without_a_look_at_every_run(long_lived: Host, case: str) -> None:
+    name, bindings, count = RARE[case]
+    steps = 0
+
+    def more() -> bool:
+        nonlocal steps
+        steps += 100
+        return False
+
+    reader = long_lived.store._reader
+    list(reader.execute("SELECT 1"))
+    reader.set_progress_handler(more, 100)
+    try:
+        found = list(long_lived.store.rows(name, *bindings))
+    finally:
+        reader.set_progress_handler(None)
+    assert (len(found), steps < 2_000) == (count, True), steps
+
+
+def test_what_ended_is_counted_out_of_the_index(long_lived: Host) -> None:
+    """A busy host ends hundreds of thousands of runs a day, and every page asks."""
+    reader, reads = long_lived.store._reader, long_lived.store._reads
+    for name, bindings in (("ended_since", (0,)), ("ended_since_seen", (SEEN, 1, 0))):
+        plan = [row[3] for row in reader.execute(f"EXPLAIN QUERY PLAN {reads[name]}", bindings)]
+        assert any(step.startswith("SEARCH run USING COVERING INDEX run_ended") for step in plan), plan
+        assert list(long_lived.store.rows(name, *bindings)) == [("succeeded", 5001)]
+
+
 # ---- Retention
 
 
@@ -398,7 +473,7 @@ def test_slots_and_definitions_that_nothing_refers_to_go_too(host: Host) -> None
     host.commit()
     host.ended_run()
     retire(host, Retention(age_s=86_400.0))
-    assert host.store.one("slots_count", 0)[0] == 1
+    assert len(list(host.store.rows("slots", 0, "", "", 1 << 62, 10))) == 1
     assert host.store.one_or_none("definition", "d0") is None
     assert host.store.one_or_none("definition", "d1") is not None
 

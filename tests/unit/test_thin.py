@@ -389,3 +389,24 @@ def test_output_to_a_terminal_that_does_not_block_arrives_whole(tmp_path: Path) 
 
 def test_after_two_dashes_everything_is_a_word() -> None:
     assert thin.scan(["run", "--key", "k", "--", "--root", "x"]) == ({"--key": "k"}, ["run", "--root", "x"])
+
+
+def test_who_waits_at_a_terminal_is_told_that_there_is_no_answer_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only before the first frame: a run that is waited for may be silent for long."""
+    ours, theirs = socket.socketpair()
+    said: list[bytes] = []
+
+    def answer(stream: int, text: bytes) -> None:
+        said.append(text)
+        theirs.sendall(frame(Finish(exit_status=7)))
+
+    monkeypatch.setattr(thin, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(thin, "write", answer)
+    with ours, theirs:
+        monkeypatch.setattr(thin.posix, "isatty", lambda stream: False)
+        with pytest.raises(thin.ClientError, match="the daemon has said nothing"):
+            thin.show(thin.Frames(ours), 0.05, {})
+        assert said == []
+        monkeypatch.setattr(thin.posix, "isatty", lambda stream: stream == 2)
+        assert thin.show(thin.Frames(ours), DEADLINE_S, {}) == 7
+    assert [b"is it starting? See: systemctl status pyflowd" in text for text in said] == [True]

@@ -27,7 +27,7 @@ from pyflowd.model.ends import Given, KeptFile
 from pyflowd.model.kinds import Approval, Call
 from pyflowd.model.states import TaskState
 from pyflowd.model.workflow import Artifact, Jitter, Repeat, Retry, Workflow
-from pyflowd.protocol.views import TaskView
+from pyflowd.protocol.views_runs import TaskView
 from pyflowd.runtime.live import LiveRun
 from pyflowd.runtime.runs import Runs
 from pyflowd.store.batch import RunMeta

@@ -9,42 +9,48 @@ from msgspec.structs import replace
 from pyflowd.clock import to_us
 from pyflowd.model.problem import Problem
 from pyflowd.model.states import Fate
-from pyflowd.protocol.views import (
+from pyflowd.protocol.tokens import Sort, TokenCreated, TokenPage, TokenView
+from pyflowd.protocol.views import Reply
+from pyflowd.protocol.views_host import (
     AuditPage,
     AuditView,
-    BackfillPage,
-    BackfillView,
-    ChangePage,
-    ChangeView,
-    DefinitionView,
-    EventPage,
-    EventView,
-    FiringPage,
-    FiringView,
-    GraphView,
     HealthView,
-    HookAnswer,
-    HookView,
     HostView,
-    NextPage,
-    NextView,
     NotificationPage,
     NotificationView,
-    PlanView,
-    Reply,
-    RunPage,
-    RunView,
     SecretAnswer,
     SecretPage,
     SecretView,
-    SlotPage,
-    SlotView,
+    VersionView,
+)
+from pyflowd.protocol.views_runs import (
+    BackfillPage,
+    BackfillView,
+    EventPage,
+    EventView,
+    RunPage,
+    RunView,
     TaskPage,
     TaskView,
-    VersionView,
+)
+from pyflowd.protocol.views_workflows import (
+    ChangePage,
+    ChangeView,
+    DefinitionView,
+    FiringPage,
+    FiringView,
+    GraphView,
+    HookAnswer,
+    HookView,
+    NextPage,
+    NextView,
+    PlanView,
+    SlotPage,
+    SlotView,
     WorkflowPage,
     WorkflowView,
 )
+from pyflowd.protocol.words import Level
 
 
 def at_us(text: str) -> int:
@@ -236,6 +242,7 @@ IDLE = HostView(
     failed_24h=0,
     next=[],
     problems=[],
+    folder="/srv/trial/workflows",
 )
 SLOTS = [
     SlotView(workflow="sync-mail", trigger="every-hour", scheduled_us=at_us("20:00:00"), fate=Fate.FIRED, run=54),
@@ -342,6 +349,10 @@ AUDIT = [
         run=51, asked={"params": {"version": "1.4.2", "token": "deploy-token"}, "key": "r7"},
     ),
     AuditView(audit=6, at_us=at_us("21:00:00"), user="root", uid=0, pid=3900, request="reload"),
+    AuditView(
+        audit=5, at_us=at_us("20:58:00"), user="anna", uid=1001, pid=812, request="cancel_run", workflow="deploy",
+        run=57, token=12,
+    ),
 ]  # fmt: skip
 NOTIFICATIONS = [
     NotificationView(
@@ -398,6 +409,20 @@ BACKFILL_PLAN = replace(
     BACKFILL, backfill=0, state="planned", total=2, waiting=2, live=[], succeeded=0, failed=0, why_waiting="",
     left_out=26, only_missing=True, slots=[at_us("2026-02-03T02:30:00+01:00"), at_us("2026-02-04T02:30:00+01:00")],
 )  # fmt: skip
+TOKENS = [
+    TokenView(
+        token=12, sort=Sort.BEARER, account="anna", level=Level.OPERATE, label="deploys from CI",
+        created_us=NOW_US - 90_000_000, expires_us=NOW_US + 86_400_000_000, used_us=NOW_US - 60_000_000,
+    ),
+    TokenView(
+        token=11, sort=Sort.SESSION, account="bob", level=None, label="", created_us=NOW_US - 600_000_000,
+        expires_us=NOW_US + 3_600_000_000,
+    ),
+    TokenView(
+        token=3, sort=Sort.BEARER, account="root", level=Level.READ, label="prometheus", created_us=NOW_US - 10**13,
+        expires_us=None, used_us=NOW_US - 5_000_000,
+    ),
+]  # fmt: skip
 REPLIES: dict[str, tuple[str, list[Reply]]] = {
     "backfills": ("backfills", [BackfillPage(backfills=BACKFILLS)]),
     "run-for": ("run nightly-backup --for 2026-02-01..2026-02-28 -p full=true", [BACKFILL]),
@@ -430,6 +455,9 @@ REPLIES: dict[str, tuple[str, list[Reply]]] = {
     "audit": ("audit", [AuditPage(records=AUDIT)]),
     "notify": ("notify oncall hello", [NotificationPage(notifications=NOTIFICATIONS[1:2])]),
     "notifications": ("notifications", [NotificationPage(notifications=NOTIFICATIONS)]),
+    "token-list": ("token list", [TokenPage(tokens=TOKENS)]),
+    "token-create": ("token create", [TokenCreated(token=TOKENS[0], text="pfb_the-text-of-it")]),
+    "token-revoke": ("token revoke 12", [TOKENS[0]]),
     "secret-list": ("secret list", [SecretPage(secrets=SECRETS), SecretPage(secrets=[], notes=SECRET_NOTES)]),
     "secret-set": ("secret rm db-password", [SECRET_SET]),
     "secret-rekey": ("secret rekey", [SECRET_REKEYED]),

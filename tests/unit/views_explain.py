@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pyflowd.protocol.views import ExplanationView, FactView, Reply, StepView
+from pyflowd.protocol.views import Reply
+from pyflowd.protocol.views_runs import ExplanationView, FactView, StepView
 from tests.unit.views import at_us
 
 WAITS = ExplanationView(

@@ -6,7 +6,9 @@ from msgspec.structs import replace
 
 from pyflowd.language.definition_text import Part, Role, pack
 from pyflowd.model.ends import KeptFile
-from pyflowd.protocol.views import (
+from pyflowd.protocol.views import Reply
+from pyflowd.protocol.views_host import HostView
+from pyflowd.protocol.views_runs import (
     AnswerView,
     ApprovalPage,
     ApprovalView,
@@ -15,17 +17,17 @@ from pyflowd.protocol.views import (
     CachePage,
     CacheView,
     ClearedView,
-    DefinitionView,
-    GraphView,
-    HostView,
-    OriginView,
-    ParamView,
-    PlanView,
-    Reply,
     RunPage,
     RunView,
     TaskPage,
     TaskView,
+)
+from pyflowd.protocol.views_workflows import (
+    DefinitionView,
+    GraphView,
+    OriginView,
+    ParamView,
+    PlanView,
     WorkflowPage,
     WorkflowView,
 )
