@@ -150,7 +150,7 @@ def _activated(front: Front) -> None:
 
 def test_started_by_its_socket_it_ends_when_nobody_asks(front: Front) -> None:
     front.instance.start()
-    front.settings("idle: 300ms\n")
+    front.settings("idle: 2s\n")
     _activated(front)
     assert front.get("/healthz").status == 200
     assert front.process is not None
@@ -159,10 +159,11 @@ def test_started_by_its_socket_it_ends_when_nobody_asks(front: Front) -> None:
 
 def test_an_open_event_stream_keeps_it_and_ends_at_once_when_it_is_told_to_stop(front: Front) -> None:
     front.instance.start()
-    front.settings("idle: 300ms\n")
+    front.settings("idle: 2s\n")
+    front.instance.install("w.yaml", "tasks: {t: {run: sleep 3}}\n")
+    session = front.session()
     _activated(front)
-    told = {"Host": front.host, **cookie(front.session())}
-    front.instance.install("w.yaml", "tasks: {t: {run: sleep 1}}\n")
+    told = {"Host": front.host, **cookie(session)}
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", front.port, timeout=30)) as connection:
         connection.request("GET", "/events?topic=host", headers=told)
         stream = connection.getresponse()
