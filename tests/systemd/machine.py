@@ -176,7 +176,7 @@ def boot(*, disk: Path | None = None, binds: Sequence[Path | str] = (), cgroup: 
     read-only, at the same place or `SOURCE:TARGET`. `cgroup`: `hybrid` (limits by v1) or `v2` (the tree only)."""
     work = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
     words: list[str] = ["bash", str(_BOOT), "--pid-file", str(work / "pid"), "--cgroup", cgroup, "--timeout", "900"]
-    words += ["--direct", *(("--disk", str(disk)) if disk else ())]
+    words += ["--outside", *(("--disk", str(disk)) if disk else ())]
     for bind in (REPOSITORY, *binds):
         words += ["--bind-ro", str(bind)]
     with (work / "log").open("wb") as log:
